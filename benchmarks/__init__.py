@@ -1,0 +1,1 @@
+"""What performance.md of the design asks for, runnable by anyone: `./dev bench NAME`."""

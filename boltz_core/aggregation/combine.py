@@ -1,0 +1,84 @@
+"""Pass 2 of an aggregation: the weighted mean of the members' staged vectors over one parameter range.
+
+Rows are streamed segment by segment through one small block of reused memory, so N x d numbers are never held: 16
+rows of a segment (1 MiB as float32, 2 MiB on the grid) stay in cache from decryption to product. Sums are exact
+(exact_sum.py): the bits of the result do not depend on how ranges are cut, on the order of rows, or on the block's
+height.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from boltz_core.aggregation.decision import Decision
+from boltz_core.aggregation.exact_sum import ExactSum
+from boltz_core.aggregation.integer_weights import halves
+from boltz_core.aggregation.shards import ParameterRange
+from boltz_core.arrays import Float32Vector, Float64Vector
+from boltz_core.ingest.segments import SEGMENT_PARAMETERS
+
+ROWS_IN_CACHE = 16
+
+OpenSegment = Callable[[int, int, Float32Vector], object]
+
+
+def combine_range(
+    span: ParameterRange, decision: Decision, open_segment: OpenSegment, *, rows_per_block: int = ROWS_IN_CACHE
+) -> Float64Vector:
+    """Compute the decided mean over one parameter range.
+
+    Args:
+        span: from `plan_shards`.
+        decision: members in the order of their indexes, with their integer weights and the round's bound.
+        open_segment: called with (member index, segment index, out); fills `out`, which is as long as the segment.
+        rows_per_block: rows held at a time; any number gives the same bits.
+
+    Returns:
+        Shape (span.parameters,), float64, in the units of the updates.
+
+    Raises:
+        AggregationError: a staged number beyond the bound.
+        SegmentError: as `open_segment` raises it.
+    """
+    mean = np.empty(span.parameters)
+    summer = _SegmentSum(decision, open_segment, min(rows_per_block, len(decision.members)))
+    total_weight = decision.total_weight
+    for index in range(span.first_segment, span.last_segment_exclusive):
+        start = index * SEGMENT_PARAMETERS
+        stop = min(start + SEGMENT_PARAMETERS, span.stop)
+        exact = summer.sum_segment(index, stop - start)
+        part = mean[start - span.start : stop - span.start]
+        exact.mean_into(part, total_weight=total_weight, gamma=decision.grid.gamma)
+    return mean
+
+
+class _SegmentSum:
+    """The buffers of one range, and the loop over the members of one segment."""
+
+    def __init__(self, decision: Decision, open_segment: OpenSegment, rows: int) -> None:
+        self._members = len(decision.members)
+        self._grid = decision.grid
+        self._hi, self._lo = halves(decision.weights)
+        self._open_segment = open_segment
+        self._rows = rows
+        self._values = np.empty(rows * SEGMENT_PARAMETERS, dtype="<f4")
+        self._integers = np.empty(rows * SEGMENT_PARAMETERS)
+        self._exact = ExactSum(SEGMENT_PARAMETERS)
+
+    def sum_segment(self, index: int, parameters: int) -> ExactSum:
+        """The exact sum of segment `index` over all members; only the model's last segment is short."""
+        if parameters == SEGMENT_PARAMETERS:
+            exact = self._exact
+            exact.reset()
+        else:
+            exact = ExactSum(parameters)
+        for first in range(0, self._members, self._rows):
+            last = min(first + self._rows, self._members)
+            shape = (last - first, parameters)
+            values = self._values[: shape[0] * parameters].reshape(shape)
+            integers = self._integers[: shape[0] * parameters].reshape(shape)
+            for member in range(first, last):
+                self._open_segment(member, index, values[member - first])
+            self._grid.to_grid(values, integers)
+            exact.add(integers, self._hi[first:last], self._lo[first:last])
+        return exact

@@ -1,0 +1,1 @@
+"""One streaming pass over one update: validate, measure, seal again in segments."""

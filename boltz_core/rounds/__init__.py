@@ -1,0 +1,1 @@
+"""What may happen to an update, a round, a version and a client, and which policies a round may have."""
