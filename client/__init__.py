@@ -1,0 +1,1 @@
+"""The import path of the user's own document; everything is in boltz_client."""
