@@ -1,0 +1,1 @@
+"""What came out: runs, publication, the tick and the reconciler."""

@@ -1,0 +1,94 @@
+"""The end of a run: the new version, the members' state, the round's end and the log entry, in one transaction.
+
+It can be called any number of times; only the run that the round's fence names can publish, and only once.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from django.conf import settings
+from django.db import transaction
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from apps.aggregation.models import Run, Shard
+from apps.audit import services as audit
+from apps.rounds import versions
+from apps.rounds.models import Round, Update
+from apps.rounds.services import lifecycle, registry
+from boltz_core.aggregation import decision, server_step
+from boltz_core.rounds.states import RoundState, UpdateState
+
+
+def finish_run(run_id: int) -> None:
+    """Publish a run whose shards are all there; otherwise nothing happens."""
+    run = Run.objects.select_related("round__model", "round__base").get(pk=run_id)
+    results = list(run.results.order_by("number"))
+    if run.state != "running" or len(results) != run.shards:
+        return
+    sha256, size, step_norm = write_version(run, results)
+    if publish(run, sha256, size, step_norm):
+        # what a crash leaves undone here, the tick does
+        lifecycle.open_rounds_due()
+
+
+def write_version(run: Run, results: list[Shard]) -> tuple[str, int, float]:
+    """Write the new weights, range by range; returns digest, size and the norm of the step."""
+    layout = run.round.model.tensor_layout()
+    squares = [0.0]
+    reader = versions.WeightsReader(run.round.base, layout)
+    try:
+        sha256, size = versions.write_weights(layout, new_weights(results, reader, squares))
+    finally:
+        reader.close()
+    return sha256, size, squares[0] ** 0.5
+
+
+def new_weights(results: list[Shard], reader: versions.WeightsReader, squares: list[float]) -> Iterator[memoryview]:
+    """Base plus step for each range; adds the squared norm of the step to `squares`."""
+    for shard in results:
+        step = np.fromfile(shard_path(shard.run_id, shard.number), dtype="<f8", count=shard.stop - shard.start)
+        squares[0] += float(np.dot(step, step))
+        yield memoryview(server_step.apply_step(reader.read(shard.start, shard.stop), step)).cast("B")
+
+
+def shard_path(run_id: int, number: int) -> Path:
+    """Where the combined step of one range lies."""
+    return Path(settings.BOLTZ_DATA_DIR) / "runs" / str(run_id) / f"{number}.f64"
+
+
+def publish(run: Run, sha256: str, size: int, step_norm: float) -> bool:
+    """One transaction; False when another run has the fence or the round has been published."""
+    with transaction.atomic():
+        round_ = Round.objects.select_for_update(of=("self",)).select_related("model", "base").get(pk=run.round_id)
+        if round_.state != RoundState.AGGREGATING or round_.fence != run.fence:
+            return False
+        version = registry.publish_version(
+            registry.NewVersion(
+                model=round_.model,
+                sha256=sha256,
+                size=size,
+                base=round_.base,
+                round_id=round_.pk,
+                round_number=round_.number,
+                members=run.members,
+                step_norm=step_norm,
+            ),
+            actor=lifecycle.SYSTEM,
+        )
+        decided = decision.Decision.from_record(run.decision)
+        members = [
+            Update(pk=member.update_id, state=UpdateState.AGGREGATED, share=share, version=version)
+            for member, share in zip(decided.members, decided.shares, strict=True)
+        ]
+        Update.objects.bulk_update(members, ["state", "share", "version"], batch_size=500)
+        lifecycle.change_state(round_, RoundState.AGGREGATING, RoundState.PUBLISHED, ended_at=timezone.now())
+        Run.objects.filter(pk=run.pk).update(state="published", ended_at=Now())
+        audit.append(
+            "round.published",
+            actor=lifecycle.SYSTEM,
+            round=round_.label,
+            detail={"fence": run.fence, "version": version.number, "weights_sha256": sha256, "step_norm": step_norm},
+        )
+    return True

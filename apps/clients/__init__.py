@@ -1,0 +1,1 @@
+"""WHO: clients, their keys, how they enrol, how they prove who they are, and how they leave."""

@@ -1,0 +1,47 @@
+"""Nonces: each signed request counts once, whatever happens to Redis.
+
+They are spent in Postgres, unique per key. A second use waits for the transaction of the first and fails when that
+commits.
+"""
+
+from datetime import UTC, datetime, timedelta
+
+from django.db import connection
+from django.utils import timezone
+
+from apps.clients.models import SpentNonce
+from boltz_protocol.errors import SenderError
+from boltz_protocol.http_signature import ParsedSignature
+
+KEPT_AFTER_EXPIRY = timedelta(minutes=15)
+
+# One nonce; no row when it is spent already. Waits while another transaction is spending the same one.
+SPEND_NONCE = """
+    INSERT INTO clients_spentnonce (kid, nonce, expires_at) VALUES (%s, %s, %s)
+    ON CONFLICT (kid, nonce) DO NOTHING
+"""
+
+
+class ReplayedError(SenderError):
+    """A request that was received before; from outside it looks like any other failed authentication."""
+
+    default_code = "authentication_failed"
+
+
+def spend_nonce(signature: ParsedSignature) -> None:
+    """Use up a request's nonce, in the caller's transaction.
+
+    Raises:
+        ReplayedError: it was used before.
+    """
+    expires_at = datetime.fromtimestamp(signature.expires, tz=UTC)
+    with connection.cursor() as cursor:
+        cursor.execute(SPEND_NONCE, [signature.kid, signature.nonce, expires_at])
+        if cursor.rowcount != 1:
+            raise ReplayedError("authentication failed")
+
+
+def delete_old_nonces() -> int:
+    """Delete the nonces of signatures that expired 15 minutes ago or more; gives how many. For the tick."""
+    deleted, _ = SpentNonce.objects.filter(expires_at__lt=timezone.now() - KEPT_AFTER_EXPIRY).delete()
+    return deleted

@@ -1,0 +1,51 @@
+"""What may be known of the mesh's keys."""
+
+from datetime import timedelta
+
+import msgspec
+from django.conf import settings
+from django.db.models import Q
+from django.utils import timezone
+
+from apps.keys.key_store import KeyMissingError
+from apps.keys.models import KeyState, KeyUse, MeshKey
+from boltz_protocol.messages import KeySet, SignedDocument
+
+
+def current_key(use: str) -> MeshKey:
+    """The key in use.
+
+    Raises:
+        KeyMissingError: the mesh has not been started yet (`ensure_mesh_keys`).
+    """
+    try:
+        return MeshKey.objects.get(use=use, state=KeyState.CURRENT)
+    except MeshKey.DoesNotExist as error:
+        raise KeyMissingError(f"the mesh has no {use} key yet") from error
+
+
+def signing_key() -> MeshKey:
+    """The key that signs receipts, manifests and descriptors now."""
+    return current_key(KeyUse.SIGNING)
+
+
+def encryption_key() -> MeshKey:
+    """The key that clients seal new updates for."""
+    return current_key(KeyUse.ENCRYPTION)
+
+
+def is_usable(kid: str) -> bool:
+    """Whether a new upload may be sealed for this key: the current one, or one that was retired only just now.
+
+    An upload has the second half of the grace time to be committed, before the key may be destroyed.
+    """
+    since = timezone.now() - timedelta(seconds=settings.BOLTZ_KEY_GRACE_SECONDS / 2)
+    usable = Q(state=KeyState.CURRENT) | Q(state=KeyState.RETIRED, not_after__gt=since)
+    return MeshKey.objects.filter(usable, kid=kid, use=KeyUse.ENCRYPTION).exists()
+
+
+def key_set() -> KeySet:
+    """Every signing key there ever was, so that old documents stay verifiable; encryption keys that open something."""
+    keys = [key for key in MeshKey.objects.all() if key.use == KeyUse.SIGNING or key.state != KeyState.DESTROYED]
+    successions = tuple(msgspec.convert(key.succession, SignedDocument) for key in keys if key.succession)
+    return KeySet(v=1, keys=tuple(key.jwk() for key in keys), successions=successions)

@@ -1,0 +1,1 @@
+"""What was sent, when: models, versions, rounds, participations, updates, and the stores that keep their bytes."""

@@ -1,0 +1,87 @@
+"""`GET /models...`: models, versions and rounds."""
+
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from apps.rounds import selectors
+from apps.wire.openapi import describe
+from boltz_protocol.errors import SenderError
+from boltz_protocol.messages import ModelList, ModelView, RoundList, RoundView, SignedDocument
+
+DEFAULT_LIMIT = 20
+LARGEST_LIMIT = 200
+
+
+class ModelsView(APIView):
+    """Every model."""
+
+    @describe(summary="All models", response=ModelList, tags=["models"])
+    def get(self, request: Request) -> Response:
+        """Each with its task, policy, current version and current round."""
+        views = tuple(selectors.model_view(model) for model in selectors.models_by_name())
+        return Response(ModelList(v=1, models=views))
+
+
+class OneModelView(APIView):
+    """One model."""
+
+    @describe(summary="One model", response=ModelView, errors=("unknown_model",), tags=["models"])
+    def get(self, request: Request, name: str) -> Response:
+        """Its task, policy, current version and current round."""
+        return Response(selectors.model_view(selectors.find_model(name)))
+
+
+class VersionView(APIView):
+    """The manifest of a version."""
+
+    @describe(
+        summary="The signed manifest of a version (`latest`: the current one)",
+        response=SignedDocument,
+        errors=("unknown_model", "unknown_version"),
+        tags=["models"],
+    )
+    def get(self, request: Request, name: str, number: str) -> Response:
+        """A signed `VersionManifest`."""
+        return Response(selectors.find_version(name, number).signed_manifest())
+
+
+class RoundsView(APIView):
+    """The rounds of a model."""
+
+    @describe(
+        summary="The rounds of a model, newest first (`?limit=`)",
+        response=RoundList,
+        errors=("unknown_model", "bad_request"),
+        tags=["rounds"],
+    )
+    def get(self, request: Request, name: str) -> Response:
+        """State, counts and result of each."""
+        rounds = selectors.rounds_newest_first(selectors.find_model(name))[: asked_limit(request)]
+        return Response(RoundList(v=1, rounds=tuple(selectors.round_views(list(rounds)))))
+
+
+class RoundDetailView(APIView):
+    """One round."""
+
+    @describe(
+        summary="A round with its signed descriptor (`current`: the one that has not ended)",
+        response=RoundView,
+        errors=("unknown_model", "unknown_round"),
+        tags=["rounds"],
+    )
+    def get(self, request: Request, name: str, number: str) -> Response:
+        """State, counts, and what a client agrees to when it takes part."""
+        return Response(selectors.round_view(selectors.find_round(name, number)))
+
+
+def asked_limit(request: Request) -> int:
+    """The `limit` of a listing.
+
+    Raises:
+        SenderError: `bad_request`: not a number from 1 to `LARGEST_LIMIT`.
+    """
+    text = request.query_params.get("limit", str(DEFAULT_LIMIT))
+    if not (text.isascii() and text.isdigit() and 1 <= int(text[:6]) <= LARGEST_LIMIT):
+        raise SenderError(f"limit is a number from 1 to {LARGEST_LIMIT}", code="bad_request")
+    return int(text)

@@ -1,0 +1,102 @@
+"""Taking part: join a round, send an update, ask what became of it."""
+
+from rest_framework.parsers import BaseParser
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from apps.rounds import selectors, services
+from apps.wire.openapi import describe
+from apps.wire.request_body import announced_bytes
+from boltz_protocol.errors import SenderError
+from boltz_protocol.http_signature import parse_content_digest
+from boltz_protocol.messages import Participation, SignedDocument, UpdateStatus
+
+ENVELOPE_TYPE = "application/vnd.boltz.envelope"
+
+
+class EnvelopeParser(BaseParser):
+    """Never parses: the view streams the body."""
+
+    media_type = ENVELOPE_TYPE
+
+
+class ParticipationView(APIView):
+    """Joining a round."""
+
+    @describe(
+        summary="Join a round; names the upload id, the same one each time",
+        response=Participation,
+        errors=("unknown_model", "unknown_round", "round_not_open"),
+        tags=["rounds"],
+    )
+    def post(self, request: Request, name: str, number: str) -> Response:
+        """Idempotent. The body is an empty object."""
+        joined = services.join_round(selectors.find_round(name, number), request.user.client)
+        return Response(
+            Participation(
+                v=1, model=name, round=joined.round.number, client_id=joined.client_id, upload_id=joined.upload_id
+            )
+        )
+
+
+class UpdateView(APIView):
+    """One update of one client."""
+
+    parser_classes = (EnvelopeParser,)
+    # the authentication checks headers only; the digest of the body is checked while it streams to disk
+    streams_body = True
+
+    @describe(
+        summary="Send an update: the sealed envelope",
+        request={ENVELOPE_TYPE: bytes},
+        response=SignedDocument,
+        statuses=(202,),
+        errors=(
+            "unknown_round",
+            "not_joined",
+            "not_your_upload",
+            "round_not_open",
+            "round_sealed",
+            "wrong_base_version",
+            "encryption_key_retired",
+            "upload_conflict",
+            "already_submitted",
+            "header_mismatch",
+            "malformed_envelope",
+            "digest_mismatch",
+            "body_too_large",
+            "body_incomplete",
+            "length_required",
+            "content_encoding_refused",
+            "unsupported_media_type",
+        ),
+        tags=["rounds"],
+    )
+    def put(self, request: Request, name: str, number: int, upload_id: str) -> Response:
+        """Answers 202 with a signed `Receipt` when the bytes are durable; the same bytes again get the same receipt."""
+        if request.content_type != ENVELOPE_TYPE:
+            raise SenderError(f"an update is sent as {ENVELOPE_TYPE}", code="unsupported_media_type")
+        upload = services.Upload(
+            model=name,
+            round=number,
+            upload_id=upload_id,
+            client=request.user.client,
+            key=request.user.key,
+            signature=request.auth,
+            body_sha256=parse_content_digest(request.headers.get("Content-Digest", "")),
+            length=announced_bytes(request),
+        )
+        # the underlying request's own stream: DRF would parse, Django would keep it in memory
+        return Response(services.accept_update(upload, request._request), status=202)  # noqa: SLF001
+
+    @describe(
+        summary="What became of an update",
+        response=UpdateStatus,
+        errors=("unknown_model", "unknown_round", "unknown_update"),
+        tags=["rounds"],
+    )
+    def get(self, request: Request, name: str, number: int, upload_id: str) -> Response:
+        """State, reason, share of the weight and the version it went into; for its own client only."""
+        round_ = selectors.find_round(name, str(number))
+        return Response(selectors.update_status(selectors.find_update(round_, upload_id, request.user.client)))

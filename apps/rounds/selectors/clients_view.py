@@ -1,0 +1,83 @@
+"""Models, rounds and updates as clients see them."""
+
+from collections.abc import Sequence
+
+import msgspec
+from django.db.models import Count
+
+from apps.rounds.models import LIVE_ROUND_STATES, FederatedModel, ModelVersion, Round, Update
+from boltz_core.rounds.states import UpdateState, VersionState
+from boltz_protocol.messages import ModelView, RoundView, SignedDocument, UpdateStatus
+
+
+def model_view(model: FederatedModel) -> ModelView:
+    """A model with its policy, current version and current round."""
+    live = model.rounds.filter(state__in=LIVE_ROUND_STATES).first()
+    return ModelView(
+        v=1,
+        name=model.name,
+        mode=model.round_policy().mode,
+        task=model.task_spec(),
+        layout_digest=model.layout_digest,
+        parameters=model.parameters,
+        policy=model.round_policy(),
+        current_version=model.versions.get(state=VersionState.CURRENT).number,
+        current_round=live.number if live else None,
+    )
+
+
+def round_view(round_: Round) -> RoundView:
+    """A round with its counts. Only `robust` rounds may tell counts of rejections; the other modes do not exist yet."""
+    return round_views([round_])[0]
+
+
+def round_views(rounds: Sequence[Round]) -> list[RoundView]:
+    """Several rounds, with one query a kind of count."""
+    ids = [round_.pk for round_ in rounds]
+    joined = dict(Round.objects.filter(pk__in=ids).annotate(n=Count("participations")).values_list("pk", "n"))
+    counts = Update.objects.filter(round__in=ids).values("round", "state", "code").annotate(n=Count("pk")).order_by()
+    by_round: dict[int, list[dict[str, object]]] = {}
+    for row in counts:
+        by_round.setdefault(row["round"], []).append(row)
+    versions = {version.round_id: version for version in ModelVersion.objects.filter(round__in=ids)}
+    return [
+        view_of(round_, joined[round_.pk], by_round.get(round_.pk, []), versions.get(round_.pk)) for round_ in rounds
+    ]
+
+
+def view_of(round_: Round, joined: int, counts: list[dict[str, object]], version: ModelVersion | None) -> RoundView:
+    """One round from its counts."""
+    staged = {UpdateState.STAGED, UpdateState.AGGREGATED}
+    return RoundView(
+        v=1,
+        model=round_.model.name,
+        round=round_.number,
+        state=round_.state,  # type: ignore[arg-type]
+        opens_at=round_.opens_at,
+        closes_at=round_.closes_at,
+        descriptor=round_.signed_descriptor(),
+        joined=joined,
+        accepted=sum(row["n"] for row in counts),  # type: ignore[misc]
+        staged=sum(row["n"] for row in counts if row["state"] in staged),  # type: ignore[misc]
+        rejected={row["code"]: row["n"] for row in counts if row["state"] == UpdateState.REJECTED},  # type: ignore[misc]
+        version=version.number if version else None,
+        step_norm=version.step_norm if version else None,
+    )
+
+
+def update_status(update: Update) -> UpdateStatus:
+    """What became of an update, for its own client."""
+    return UpdateStatus(
+        v=1,
+        upload_id=update.pk,
+        model=update.round.model.name,
+        round=update.round.number,
+        round_state=update.round.state,  # type: ignore[arg-type]
+        state=update.state,  # type: ignore[arg-type]
+        code=update.code or None,
+        reason=update.reason or None,
+        norm=update.norm,
+        weight=update.share,
+        version=update.version.number if update.version else None,
+        receipt=msgspec.convert(update.receipt, SignedDocument),
+    )

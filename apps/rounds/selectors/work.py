@@ -1,0 +1,28 @@
+"""What waits: the queries of the reconciler. The database's clock decides."""
+
+from django.db.models import Q, QuerySet
+from django.db.models.functions import Now
+
+from apps.rounds.models import Round, Update
+from boltz_core.rounds.states import RoundState, UpdateState
+
+BATCH = 200
+
+
+def updates_waiting() -> QuerySet[Update]:
+    """Updates whose message has had its time, or whose worker was lost; oldest first, a batch at a time."""
+    waiting = Q(state=UpdateState.RECEIVED, next_kick_at__lte=Now())
+    lost = Q(state=UpdateState.PROCESSING, lease_expires_at__lt=Now())
+    return Update.objects.filter(waiting | lost).order_by("received_at")[:BATCH]
+
+
+def rounds_live() -> QuerySet[Round]:
+    """Rounds that may have a step to take before their freeze."""
+    return Round.objects.filter(
+        Q(state=RoundState.SCHEDULED, opens_at__lte=Now()) | Q(state=RoundState.OPEN) | Q(state=RoundState.SEALED)
+    )
+
+
+def rounds_to_aggregate() -> QuerySet[Round]:
+    """Rounds to be aggregated whose last message has had its time."""
+    return Round.objects.filter(state__in=[RoundState.FROZEN, RoundState.AGGREGATING], next_kick_at__lte=Now())

@@ -1,0 +1,61 @@
+"""Rotation of the mesh's encryption key, as far as rounds are concerned.
+
+A new key comes into every open round's descriptor. The old one opens what was sealed for it, until none of its
+updates is in work and the grace time for uploads under way has passed; then its private part is destroyed. RSA has no
+forward secrecy: destruction is the substitute, so it must really happen.
+"""
+
+from datetime import timedelta
+
+import msgspec
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+from apps.audit import services as audit
+from apps.keys import services as keys
+from apps.keys.models import MeshKey
+from apps.rounds.models import IN_WORK_STATES, Round, Update
+from apps.rounds.services import lifecycle
+from boltz_core.rounds.states import RoundState
+
+
+def rotate_encryption_key(*, actor: str) -> MeshKey:
+    """Make a new encryption key and put it into the descriptors of open rounds."""
+    with transaction.atomic():
+        key = keys.rotate_encryption_key()
+        audit.append("key.rotated", actor=actor, detail={"use": "enc", "kid": key.kid})
+        for round_ in Round.objects.select_for_update().filter(state=RoundState.OPEN).select_related("model"):
+            signed = lifecycle.sign_descriptor(round_)
+            Round.objects.filter(pk=round_.pk).update(descriptor=msgspec.to_builtins(signed))
+            lifecycle.log_descriptor("round.descriptor_renewed", round_, signed)
+    return key
+
+
+def rotate_signing_key(*, actor: str) -> MeshKey:
+    """Make a new mesh signing key, signed by the old one."""
+    with transaction.atomic():
+        key = keys.rotate_signing_key()
+        audit.append("key.rotated", actor=actor, detail={"use": "sig", "kid": key.kid})
+    return key
+
+
+def rotate_when_due() -> None:
+    """Rotate the encryption key when it has reached its age."""
+    oldest = timezone.now() - timedelta(days=settings.BOLTZ_ENCRYPTION_KEY_DAYS)
+    if keys.encryption_key().not_before < oldest:
+        rotate_encryption_key(actor=lifecycle.SYSTEM)
+
+
+def destroy_retired_keys() -> list[str]:
+    """Destroy the private part of every retired encryption key that nothing needs any more; returns their kids."""
+    grace = timezone.now() - timedelta(seconds=settings.BOLTZ_KEY_GRACE_SECONDS)
+    retired = MeshKey.objects.filter(use="enc", state="retired", not_after__lt=grace)
+    needed = Update.objects.filter(state__in=IN_WORK_STATES).values("server_kid")
+    destroyed = []
+    for key in retired.exclude(kid__in=needed):
+        audit.append("key.destruction_begun", actor=lifecycle.SYSTEM, detail={"use": "enc", "kid": key.kid})
+        keys.destroy_retired_key(key.kid)
+        audit.append("key.destroyed", actor=lifecycle.SYSTEM, detail={"use": "enc", "kid": key.kid})
+        destroyed.append(key.kid)
+    return destroyed

@@ -1,0 +1,155 @@
+"""Models: how one is made and how its policy changes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from apps.audit import services as audit
+from apps.keys import services as keys
+from apps.rounds import versions
+from apps.rounds.models import FederatedModel, ModelVersion
+from boltz_core.rounds.policy import check_policy
+from boltz_core.rounds.states import VersionState
+from boltz_protocol import tasks
+from boltz_protocol.errors import NotNowError, SenderError
+from boltz_protocol.messages import Name, RoundPolicy, TaskSpec, VersionManifest
+from boltz_protocol.signing import Purpose
+from boltz_protocol.tensors import Layout, flatten
+
+
+@dataclass(frozen=True)
+class ModelRequest:
+    """What a new model is made of; `weights` are for a `custom` task only, the others make their own."""
+
+    name: str
+    task: TaskSpec
+    policy: RoundPolicy
+    keeps_open: bool = False
+    pause_seconds: int = 0
+    weights: Mapping[str, np.ndarray] | None = None
+    seed: bytes = b""
+
+
+def create_model(request: ModelRequest, *, actor: str) -> FederatedModel:
+    """Make a model and its version 0.
+
+    Raises:
+        SenderError: a bad name (`invalid_name`), task (`invalid_task`) or policy (`invalid_policy`,
+        `mode_not_available`).
+        NotNowError: `model_exists`.
+    """
+    try:
+        name = msgspec.convert(request.name, Name)
+    except msgspec.ValidationError as error:
+        message = "a model's name has 1 to 64 characters: lower-case letters, digits, dot, dash and underscore"
+        raise SenderError(message, code="invalid_name") from error
+    tasks.check_task(request.task)
+    check_policy(request.policy)
+    weights = seed_weights(request)
+    layout = Layout.of(weights)
+    sha256, size = versions.write_weights(layout, [memoryview(flatten(weights, layout)).cast("B")])
+    try:
+        with transaction.atomic():
+            model = FederatedModel.objects.create(
+                name=name,
+                mode=request.policy.mode,
+                task=msgspec.to_builtins(request.task),
+                layout=msgspec.to_builtins(layout.specs),
+                layout_digest=layout.digest,
+                parameters=layout.parameters,
+                policy=msgspec.to_builtins(request.policy),
+                keeps_open=request.keeps_open,
+                pause_seconds=request.pause_seconds,
+            )
+            audit.append(
+                "model.created", actor=actor, detail={"model": name, "policy": model.policy, "task": model.task}
+            )
+            publish_version(NewVersion(model=model, sha256=sha256, size=size), actor=actor)
+    except IntegrityError as error:
+        raise NotNowError(f"a model named {name} exists already", code="model_exists") from error
+    return model
+
+
+def seed_weights(request: ModelRequest) -> Mapping[str, np.ndarray]:
+    """The weights of version 0."""
+    if request.task.kind != "custom":
+        return tasks.seed_weights(request.task, seed=request.seed or request.name.encode())
+    if not request.weights:
+        raise SenderError("a custom task needs its first weights (a safetensors file)", code="invalid_task")
+    return request.weights
+
+
+@dataclass(frozen=True)
+class NewVersion:
+    """A version about to be published. `base` and `round` are absent for version 0 only."""
+
+    model: FederatedModel
+    sha256: str
+    size: int
+    base: ModelVersion | None = None
+    round_id: int | None = None
+    round_number: int | None = None
+    members: int = 0
+    step_norm: float | None = None
+
+
+def publish_version(new: NewVersion, *, actor: str) -> ModelVersion:
+    """Insert a version as the current one, with its signed manifest and log entry, in the caller's transaction."""
+    model, base = new.model, new.base
+    created_at = timezone.now()
+    manifest = VersionManifest(
+        v=1,
+        model=model.name,
+        number=0 if base is None else base.number + 1,
+        mode=model.round_policy().mode,
+        task=model.task_spec(),
+        layout=model.tensor_layout().specs,
+        layout_digest=model.layout_digest,
+        weights_sha256=new.sha256,
+        weights_bytes=new.size,
+        base_sha256=base.weights_sha256 if base else None,
+        round=new.round_number,
+        members=new.members,
+        created_at=created_at,
+    )
+    signed = keys.sign_document(manifest, Purpose.MANIFEST)
+    ModelVersion.objects.filter(model=model, state=VersionState.CURRENT).update(state=VersionState.SUPERSEDED)
+    version = ModelVersion.objects.create(
+        model=model,
+        number=manifest.number,
+        state=VersionState.CURRENT,
+        weights_sha256=new.sha256,
+        weights_bytes=new.size,
+        base=base,
+        round_id=new.round_id,
+        members=new.members,
+        step_norm=new.step_norm,
+        manifest=msgspec.to_builtins(signed),
+        created_at=created_at,
+    )
+    audit.append(
+        "version.published",
+        actor=actor,
+        round=f"{model.name}/{new.round_number}" if new.round_number else None,
+        detail={"model": model.name, "version": version.number, "weights_sha256": new.sha256, "members": new.members},
+    )
+    return version
+
+
+def change_policy(model: FederatedModel, policy: RoundPolicy, *, actor: str) -> None:
+    """Change the policy of the model's next round; the round that is open keeps the one it opened with.
+
+    Raises:
+        SenderError: `invalid_policy`; `mode_not_available` when it names another mode: a mode is for life.
+    """
+    check_policy(policy)
+    if policy.mode != model.mode:
+        message = f"{model} is a {model.mode} model for life; make another model for mode {policy.mode}"
+        raise SenderError(message, code="mode_not_available")
+    with transaction.atomic():
+        FederatedModel.objects.filter(pk=model.pk).update(policy=msgspec.to_builtins(policy))
+        audit.append("policy.changed", actor=actor, detail={"model": model.name, "policy": msgspec.to_builtins(policy)})

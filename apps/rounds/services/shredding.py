@@ -1,0 +1,63 @@
+"""Destruction of what is no longer needed: staged updates and envelopes after the replay window, and scratch files.
+
+Destroying a round's staging key is what shreds it; the files are removed after that to save space.
+"""
+
+import shutil
+import time
+from datetime import timedelta
+from pathlib import Path
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from apps.audit import services as audit
+from apps.keys import services as keys
+from apps.rounds import stores
+from apps.rounds.models import Round
+
+SCRATCH_SECONDS = 24 * 3600
+
+
+def shred_old_rounds() -> list[Round]:
+    """Shred every ended round whose replay window is over; returns them."""
+    ended = Round.objects.filter(ended_at__isnull=False, shredded_at__isnull=True).select_related("model")
+    due = [
+        round_
+        for round_ in ended
+        if round_.ended_at
+        and round_.ended_at + timedelta(days=round_.round_policy().replay_window_days) < timezone.now()
+    ]
+    for round_ in due:
+        shred_round(round_)
+    return due
+
+
+def shred_round(round_: Round) -> None:
+    """Destroy a round's staging key, its segments and its envelopes; intent, act and completion are logged."""
+    audit.append("round.shredding_begun", actor="system", round=round_.label, detail={"kid": round_.staging_kid})
+    if round_.staging_kid:
+        keys.key_store().destroy(round_.staging_kid)
+    shutil.rmtree(stores.staged_directory(round_.pk), ignore_errors=True)
+    for sha256 in round_.updates.values_list("body_sha256", flat=True).iterator():
+        stores.delete_envelope(sha256)
+    with transaction.atomic():
+        round_.updates.update(staged_key=None)
+        Round.objects.filter(pk=round_.pk, shredded_at__isnull=True).update(shredded_at=Now())
+        audit.append("round.shredded", actor="system", round=round_.label, detail={"kid": round_.staging_kid})
+
+
+def sweep_scratch() -> int:
+    """Remove partial files that a killed process has left behind; returns how many."""
+    horizon = time.time() - SCRATCH_SECONDS
+    removed = 0
+    for path in Path(settings.BOLTZ_DATA_DIR).rglob(f"*{stores.PARTIAL_SUFFIX}"):
+        try:
+            if path.stat().st_mtime < horizon:
+                path.unlink()
+                removed += 1
+        except FileNotFoundError:
+            continue  # its writer has finished
+    return removed

@@ -1,0 +1,85 @@
+"""Say in one line what a view takes and gives, for the OpenAPI document.
+
+    @describe(request=EnrolmentRequest, response=ClientRecord, statuses=(201, 200), errors=("name_taken",
+    "token_refused")) def post(self, request): ...
+
+Schemas come from the message structs themselves, so that the document cannot say something else than the decoder does.
+Error codes are turned into responses by `boltz_federated.openapi`, which knows the table of problems.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import msgspec
+from drf_spectacular.extensions import OpenApiSerializerExtension
+from drf_spectacular.plumbing import ResolvedComponent
+from drf_spectacular.utils import OpenApiResponse, extend_schema
+
+from boltz_protocol.messages import Message
+
+CODES_EXTENSION = "x-problem-codes"
+REFERENCE = "#/components/schemas/{name}"
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def describe(
+    *,
+    summary: str,
+    request: Any = None,
+    response: Any = None,
+    statuses: Sequence[int] = (200,),
+    errors: Sequence[str] = (),
+    **more: Any,
+) -> Callable[[F], F]:
+    """Describe one method of a view.
+
+    Args:
+        summary: a short sentence; the method's docstring becomes the description.
+        request: a message struct, or what drf-spectacular takes, such as {"application/octet-stream": bytes}.
+        response: a message struct, None for an answer without content, or what drf-spectacular takes.
+        statuses: the success statuses, all with that response.
+        errors: codes of the table in `boltz_federated.problems`; an unknown one fails when the document is made.
+        more: passed on to `extend_schema` (tags, parameters, description ...).
+    """
+    answers = {status: OpenApiResponse(response=response, description=summary) for status in statuses}
+    return extend_schema(
+        summary=summary, request=request, responses=answers, extensions={CODES_EXTENSION: list(errors)}, **more
+    )
+
+
+def schemas_of(kind: type) -> dict[str, Any]:
+    """The JSON Schemas of a struct and of all that it is made of, by name."""
+    _, components = msgspec.json.schema_components([kind], ref_template=REFERENCE)
+    return {name: _with_ecma_patterns(schema) for name, schema in components.items()}
+
+
+class MessageSchema(OpenApiSerializerExtension):
+    """Lets drf-spectacular take message structs where it takes serializers."""
+
+    target_class = Message
+    match_subclasses = True
+
+    def get_name(self, auto_schema: Any, direction: Any) -> str:
+        """The struct's own name."""
+        return str(self.target.__name__)
+
+    def map_serializer(self, auto_schema: Any, direction: Any) -> dict[str, Any]:
+        """The struct's schema; the ones that it refers to are registered beside it."""
+        schemas = schemas_of(self.target)
+        own = schemas.pop(self.target.__name__)
+        for name, schema in schemas.items():
+            auto_schema.registry.register_on_missing(
+                ResolvedComponent(name=name, type=ResolvedComponent.SCHEMA, object=name, schema=schema)
+            )
+        return dict(own)
+
+
+def _with_ecma_patterns(schema: Any) -> Any:
+    """The same schema with Python's anchors in patterns written as ECMA 262 has them, which JSON Schema follows."""
+    if isinstance(schema, dict):
+        return {
+            key: value.replace(r"\A", "^").replace(r"\Z", "$") if key == "pattern" else _with_ecma_patterns(value)
+            for key, value in schema.items()
+        }
+    return [_with_ecma_patterns(item) for item in schema] if isinstance(schema, list) else schema

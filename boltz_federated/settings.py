@@ -1,0 +1,197 @@
+"""Settings, all from the environment, failing closed: what is a secret has no default, what is unsafe must be asked for."""
+
+from pathlib import Path
+
+from django.core.exceptions import ImproperlyConfigured
+
+from boltz_federated.environment import env, is_loopback, key_encryption_key, required
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+# --- how this process runs --------------------------------------------------------------------------------------------------
+
+DEBUG = env.bool("DEBUG", default=False)
+SECRET_KEY = required(
+    "SECRET_KEY", "It must be 50 or more random characters; `./dev up` and `deploy/make-env` make one."
+)
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=[])
+BOLTZ_DEV_MODE = env.bool("BOLTZ_DEV_MODE", default=False)
+if BOLTZ_DEV_MODE and not all(map(is_loopback, ALLOWED_HOSTS)):
+    raise ImproperlyConfigured(
+        "BOLTZ_DEV_MODE admits every client and runs without TLS, so ALLOWED_HOSTS may name this machine only (localhost, 127.0.0.1)."
+    )
+
+ROOT_URLCONF = "boltz_federated.urls"
+WSGI_APPLICATION = "boltz_federated.wsgi.application"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+USE_TZ = True
+TIME_ZONE = "UTC"
+LANGUAGE_CODE = "en"
+
+INSTALLED_APPS = [
+    "unfold",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django_celery_beat",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "apps.keys",
+    "apps.audit",
+    "apps.clients",
+    "apps.rounds",
+    "apps.aggregation",
+    "boltz_federated.project.ProjectConfig",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "boltz_federated" / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+# --- where things are stored ------------------------------------------------------------------------------------------------
+
+required("DATABASE_URL", "For example postgresql://user:password@127.0.0.1:5432/boltz")
+DATABASES = {"default": env.db_url("DATABASE_URL")}
+if DATABASES["default"]["ENGINE"] != "django.db.backends.postgresql":
+    raise ImproperlyConfigured("DATABASE_URL must name a PostgreSQL database: claims and leases need its row locks.")
+DATABASES["default"] |= {
+    "CONN_MAX_AGE": 60,
+    "CONN_HEALTH_CHECKS": True,
+    "OPTIONS": {
+        "connect_timeout": 5,
+        "options": "-c lock_timeout=10s -c statement_timeout=60s -c idle_in_transaction_session_timeout=120s",
+    },
+}
+
+REDIS_URL = required("REDIS_URL", "For example redis://:password@127.0.0.1:6379/0")
+
+BOLTZ_DATA_DIR = Path(
+    required("BOLTZ_DATA_DIR", "It is the directory that keeps envelopes, staged updates and versions.")
+)
+BOLTZ_KEY_DIR = Path(env.str("BOLTZ_KEY_DIR", default=str(BOLTZ_DATA_DIR / "keys")))
+BOLTZ_KEY_ENCRYPTION_KEY = key_encryption_key()
+BOLTZ_KEY_PASSPHRASE = env.str("BOLTZ_KEY_PASSPHRASE", default="")
+
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.InMemoryStorage"},
+    "versions": {
+        "BACKEND": "apps.rounds.versions.DurableFileSystemStorage",
+        "OPTIONS": {"location": BOLTZ_DATA_DIR / "versions", "file_permissions_mode": 0o640},
+    },
+    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedStaticFilesStorage"},
+}
+STATIC_URL = "/static/"
+STATIC_ROOT = BOLTZ_DATA_DIR / "static"
+WHITENOISE_USE_FINDERS = BOLTZ_DEV_MODE or DEBUG
+
+# --- how the mesh behaves ---------------------------------------------------------------------------------------------------
+
+BOLTZ_ENROLMENT = env.str("BOLTZ_ENROLMENT", default="open" if BOLTZ_DEV_MODE else "token")
+if BOLTZ_ENROLMENT not in {"open", "token", "approval"}:
+    raise ImproperlyConfigured(f"BOLTZ_ENROLMENT is {BOLTZ_ENROLMENT!r}; it must be open, token or approval.")
+if BOLTZ_ENROLMENT == "open" and not BOLTZ_DEV_MODE:
+    raise ImproperlyConfigured(
+        "BOLTZ_ENROLMENT=open admits anyone; it is for BOLTZ_DEV_MODE only. Use token or approval."
+    )
+
+BOLTZ_TICK_SECONDS = env.float("BOLTZ_TICK_SECONDS", default=30.0)
+BOLTZ_LEASE_SECONDS = env.float("BOLTZ_LEASE_SECONDS", default=60.0)
+BOLTZ_RETRY_SECONDS = env.float("BOLTZ_RETRY_SECONDS", default=30.0)
+BOLTZ_RECONCILE_SECONDS = env.float("BOLTZ_RECONCILE_SECONDS", default=1.0)
+BOLTZ_MAX_ATTEMPTS = env.int("BOLTZ_MAX_ATTEMPTS", default=5)
+BOLTZ_KEY_GRACE_SECONDS = env.float("BOLTZ_KEY_GRACE_SECONDS", default=900.0)
+BOLTZ_ENCRYPTION_KEY_DAYS = env.float("BOLTZ_ENCRYPTION_KEY_DAYS", default=7.0)
+BOLTZ_SHARD_PARAMETERS = env.int("BOLTZ_SHARD_PARAMETERS", default=1 << 20)
+LONGEST_SECONDS = 86_400
+for _name in ("BOLTZ_TICK_SECONDS", "BOLTZ_LEASE_SECONDS", "BOLTZ_RETRY_SECONDS", "BOLTZ_RECONCILE_SECONDS"):
+    if not 0 < locals()[_name] <= LONGEST_SECONDS:
+        raise ImproperlyConfigured(f"{_name} must be more than 0 and at most {LONGEST_SECONDS} seconds")
+
+# --- web --------------------------------------------------------------------------------------------------------------------
+
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = not BOLTZ_DEV_MODE
+SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]
+SECURE_HSTS_SECONDS = 0 if BOLTZ_DEV_MODE else 31_536_000
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = not BOLTZ_DEV_MODE
+BOLTZ_BEHIND_PROXY = env.bool("BOLTZ_BEHIND_PROXY", default=False)
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if BOLTZ_BEHIND_PROXY else None
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_AGE = 8 * 3600
+X_FRAME_OPTIONS = "SAMEORIGIN"
+CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+DATA_UPLOAD_MAX_MEMORY_SIZE = 1 << 20
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.PBKDF2PasswordHasher"]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["apps.clients.authentication.SignatureAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["apps.clients.permissions.IsActiveClient"],
+    "DEFAULT_RENDERER_CLASSES": ["apps.wire.canonical_json.CanonicalJSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["apps.wire.canonical_json.CanonicalJSONParser"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "boltz_federated.problems.problem_response",
+    "UNAUTHENTICATED_USER": None,
+}
+
+SPECTACULAR_SETTINGS = {
+    "TITLE": "BoltzTrader Federated Learning Mesh",
+    "DESCRIPTION": "Requests are signed (RFC 9421), updates are sealed (BTE1), bodies are canonical JSON (RFC 8785), errors are problem+json (RFC 9457).",
+    "VERSION": "1",
+    "OAS_VERSION": "3.1.1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "POSTPROCESSING_HOOKS": ["boltz_federated.openapi.add_problem_responses"],
+    "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
+    "SERVE_AUTHENTICATION": [],
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "REDOC_DIST": "SIDECAR",
+}
+
+# --- logging ----------------------------------------------------------------------------------------------------------------
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", default="INFO")},
+    "loggers": {"django.server": {"propagate": True}, "httpx": {"level": "WARNING"}},
+}
+
+UNFOLD = {
+    "SITE_TITLE": "BoltzTrader mesh",
+    "SITE_HEADER": "BoltzTrader mesh",
+    "SITE_SYMBOL": "hub",
+    "SHOW_VIEW_ON_SITE": False,
+    "ENVIRONMENT": "boltz_federated.dashboard.environment_label",
+    "DASHBOARD_CALLBACK": "boltz_federated.dashboard.dashboard_context",
+}
