@@ -3,6 +3,9 @@
 It can be called any number of times; only the run that the round's fence names can publish, and only once.
 """
 
+import hashlib
+import logging
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +14,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models.functions import Now
 from django.utils import timezone
+from numpy.typing import NDArray
 
 from apps.aggregation.models import Run, Shard
 from apps.audit import services as audit
@@ -19,6 +23,19 @@ from apps.rounds.models import Round, Update
 from apps.rounds.services import lifecycle, registry
 from boltz_core.aggregation import decision, server_step
 from boltz_core.rounds.states import RoundState, UpdateState
+from boltz_protocol.errors import ServerFaultError
+
+logger = logging.getLogger(__name__)
+
+
+class DamagedShardError(ServerFaultError):
+    """The file of a combined range is not the one that was written."""
+
+    default_code = "shard_damaged"
+
+    def __init__(self, shard: Shard) -> None:
+        super().__init__(f"{shard} is damaged on our disk; it is combined again")
+        self.number = shard.number
 
 
 def finish_run(run_id: int) -> None:
@@ -27,9 +44,16 @@ def finish_run(run_id: int) -> None:
     results = list(run.results.order_by("number"))
     if run.state != "running" or len(results) != run.shards:
         return
-    sha256, size, step_norm = write_version(run, results)
+    try:
+        sha256, size, step_norm = write_version(run, results)
+    except DamagedShardError as error:
+        # without its row the range is combined again: at the next look, or by the next message
+        logger.warning("%s", error)
+        run.results.filter(number=error.number).delete()
+        return
     if publish(run, sha256, size, step_norm):
         # what a crash leaves undone here, the tick does
+        forget_shards(run.pk)
         lifecycle.open_rounds_due()
 
 
@@ -48,9 +72,36 @@ def write_version(run: Run, results: list[Shard]) -> tuple[str, int, float]:
 def new_weights(results: list[Shard], reader: versions.WeightsReader, squares: list[float]) -> Iterator[memoryview]:
     """Base plus step for each range; adds the squared norm of the step to `squares`."""
     for shard in results:
-        step = np.fromfile(shard_path(shard.run_id, shard.number), dtype="<f8", count=shard.stop - shard.start)
+        step = read_shard(shard)
         squares[0] += float(np.dot(step, step))
         yield memoryview(server_step.apply_step(reader.read(shard.start, shard.stop), step)).cast("B")
+
+
+def read_shard(shard: Shard) -> NDArray[np.float64]:
+    """The combined step of one range, as it was written.
+
+    Raises:
+        DamagedShardError: gone, or other bytes.
+    """
+    try:
+        raw = shard_path(shard.run_id, shard.number).read_bytes()
+    except FileNotFoundError as error:
+        raise DamagedShardError(shard) from error
+    if hashlib.sha256(raw).hexdigest() != shard.sha256:
+        raise DamagedShardError(shard)
+    return np.frombuffer(raw, dtype="<f8")
+
+
+def forget_shards(run_id: int) -> None:
+    """Remove the combined ranges of a run that has ended: the version holds what they were for."""
+    shutil.rmtree(shard_path(run_id, 0).parent, ignore_errors=True)
+
+
+def sweep_shards() -> None:
+    """Remove the combined ranges of every run that has ended."""
+    for directory in (Path(settings.BOLTZ_DATA_DIR) / "runs").glob("*"):
+        if not Run.objects.filter(pk=int(directory.name), state="running").exists():
+            forget_shards(int(directory.name))
 
 
 def shard_path(run_id: int, number: int) -> Path:

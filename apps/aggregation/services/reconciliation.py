@@ -16,7 +16,7 @@ from django.db.models.functions import Now
 
 from apps import dispatch
 from apps.aggregation.models import Heartbeat, Run
-from apps.aggregation.services import runs
+from apps.aggregation.services import publication, runs
 from apps.audit import services as audit
 from apps.clients import services as clients
 from apps.rounds import selectors as rounds_selectors
@@ -39,6 +39,7 @@ def tick(kind: str) -> None:
         audit.finish_forgetting,
         rounds.shred_old_rounds,
         rounds.sweep_scratch,
+        publication.sweep_shards,
     ):
         attempt(step)
 
