@@ -57,7 +57,9 @@ def parser() -> argparse.ArgumentParser:
         "--home", type=Path, help="folder for key, receipts and versions (default ~/.boltz/clients/...)"
     )
     common.add_argument("--passphrase-env", metavar="VARIABLE", help="variable that holds the key file's passphrase")
-    common.add_argument("--pin", action="append", metavar="KEY-ID", help="key id of the mesh, known beforehand")
+    common.add_argument(
+        "--pin", action="append", metavar="KEY-ID", help="key id of the mesh, known beforehand (--pin=KEY-ID)"
+    )
     common.add_argument("--json", action="store_true", help="answer in JSON")
     commands = top.add_subparsers(dest="command", required=True)
 

@@ -37,6 +37,12 @@ def file_name_of(label: str) -> str:
     return plain if plain == label else f"{plain}-{hashlib.sha256(label.encode()).hexdigest()[:8]}"
 
 
+class AlreadyThereError(LocalError):
+    """Another process was faster to write the file."""
+
+    default_code = "already_there"
+
+
 class Home:
     """One client's folder."""
 
@@ -68,16 +74,21 @@ class Home:
                 f"{path} is damaged ({error.message}); move it away and call again", code="home_damaged"
             ) from error
 
-    def write(self, message: Message, *parts: str) -> None:
-        """Store a message durably under `parts`."""
-        with self.writing(*parts) as file:
+    def write(self, message: Message, *parts: str, exclusive: bool = False) -> None:
+        """Store a message durably under `parts`; `exclusive`: only where nothing is yet.
+
+        Raises:
+            AlreadyThereError: something is, and it was left alone.
+        """
+        with self.writing(*parts, exclusive=exclusive) as file:
             file.write(codec.encode(message))
 
     @contextlib.contextmanager
-    def writing(self, *parts: str) -> Iterator[BinaryIO]:
+    def writing(self, *parts: str, exclusive: bool = False) -> Iterator[BinaryIO]:
         """A file that takes its name once the block has ended well, and leaves nothing when it has not.
 
         Raises:
+            AlreadyThereError: `exclusive`, and the name is taken.
             LocalError: it cannot be written.
         """
         path = self.path(*parts)
@@ -89,7 +100,7 @@ class Home:
                     yield file
                     file.flush()
                     os.fsync(file.fileno())
-                Path(temporary).replace(path)
+                _name(Path(temporary), path, exclusive=exclusive)
             except BaseException:
                 Path(temporary).unlink(missing_ok=True)
                 raise
@@ -109,6 +120,17 @@ def make_private_folder(folder: Path) -> None:
             missing.mkdir(mode=0o700, exist_ok=True)
 
 
+def _name(temporary: Path, path: Path, *, exclusive: bool) -> None:
+    if not exclusive:
+        temporary.replace(path)
+        return
+    try:
+        path.hardlink_to(temporary)  # unlike a rename, fails where the name is taken
+    except FileExistsError as error:
+        raise AlreadyThereError(f"{path} is already there") from error
+    temporary.unlink()
+
+
 def sync_folder(folder: Path) -> None:
     """Make a rename inside the folder durable, where the system lets a folder be opened."""
     if os.name != "posix":
@@ -122,6 +144,6 @@ def sync_folder(folder: Path) -> None:
 
 def _unusable(path: Path, error: OSError) -> LocalError:
     return LocalError(
-        f"{path} cannot be used ({error.strerror}); pass home=... or set {HOME_VARIABLE} to a folder that you can write to",
+        f"{path} cannot be used ({error.strerror}); pass home=... or set {HOME_VARIABLE} to a folder of yours",
         code="home_unusable",
     )

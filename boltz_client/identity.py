@@ -19,7 +19,7 @@ from msgspec import Meta
 
 from boltz_client.clock import Clock
 from boltz_client.errors import IdentityError, WrongPassphraseError
-from boltz_client.home import Home
+from boltz_client.home import AlreadyThereError, Home
 from boltz_protocol import signing
 from boltz_protocol.encoding import base64url, from_base64url
 from boltz_protocol.messages import Base64Url, KeyId, Message
@@ -89,23 +89,32 @@ def load(home: Home, name: str, *, passphrase: str | None, clock: Clock) -> Iden
 
 
 def create(home: Home, name: str, *, passphrase: str | None, clock: Clock) -> Identity:
-    """Make a new key and store it before anyone sees it."""
+    """Make a new key and store it before anyone sees it; if another process has just made one, that is the key."""
     identity = Identity(Ed25519PrivateKey.generate())
-    store(identity, home, name, passphrase=passphrase, clock=clock)
+    try:
+        store(identity, home, name, passphrase=passphrase, clock=clock, exclusive=True)
+    except AlreadyThereError:
+        return load(home, name, passphrase=passphrase, clock=clock) or identity
     return identity
 
 
-def store(identity: Identity, home: Home, name: str, *, passphrase: str | None, clock: Clock) -> None:
-    """Write the key file, 0600."""
+def store(
+    identity: Identity, home: Home, name: str, *, passphrase: str | None, clock: Clock, exclusive: bool = False
+) -> None:
+    """Write the key file, 0600.
+
+    Raises:
+        AlreadyThereError: `exclusive`, and there is one.
+    """
     lock, secret = None, identity.secret()
     if passphrase is not None:
         lock = PassphraseLock(
             salt=base64url(clock.random_bytes(SALT_BYTES)), nonce=base64url(clock.random_bytes(NONCE_BYTES))
         )
         secret = _cipher(lock, passphrase).encrypt(from_base64url(lock.nonce), secret, _context(identity.kid))
-    home.write(
-        KeyFile(kid=identity.kid, public=base64url(identity.public_key), lock=lock, secret=base64url(secret)), name
-    )
+    public = base64url(identity.public_key)
+    file = KeyFile(kid=identity.kid, public=public, lock=lock, secret=base64url(secret))
+    home.write(file, name, exclusive=exclusive)
 
 
 def _unlock(stored: KeyFile, passphrase: str | None, path: Path) -> bytes:

@@ -22,8 +22,8 @@ from client.client_runtime import FederatedClient
 def main() -> int:
     """Register, pull, train, send, and print what came back."""
     options = arguments()
-    client = FederatedClient(options.name, options.url)
     try:
+        client = FederatedClient(options.name, options.url)
         client.register(region=options.region)
         model = client.pull(options.model)
         task = model.manifest.task

@@ -331,9 +331,7 @@ class SimulatedMesh:
             headers = {"Content-Type": "application/problem+json"}
             return httpx.Response(error.status, headers=headers, content=codec.encode(error.problem))
         except BoltzError as error:
-            return httpx.Response(
-                422, content=codec.encode(ProblemError(422, error.code, error.message).problem)
-            )
+            return httpx.Response(422, content=codec.encode(ProblemError(422, error.code, error.message).problem))
 
     def route(self, request: httpx.Request, body: bytes) -> httpx.Response:
         path, _, query = request.url.raw_path.decode().partition("?")
@@ -608,7 +606,9 @@ class SimulatedMesh:
             state=round_.state,
             opens_at=round_.opens_at,
             closes_at=round_.opens_at + timedelta(seconds=round_.policy.round_seconds),
-            descriptor=self.signing_keys[-1].sign_document(self.descriptor(round_), Purpose.DESCRIPTOR) if shown else None,
+            descriptor=self.signing_keys[-1].sign_document(self.descriptor(round_), Purpose.DESCRIPTOR)
+            if shown
+            else None,
             joined=len(round_.joined),
             accepted=len(round_.updates),
             staged=len(round_.updates),

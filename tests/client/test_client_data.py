@@ -111,10 +111,12 @@ def test_a_custom_task_with_features_has_their_columns_and_scaling():
 
 def test_a_csv_is_read_by_its_header_with_gaps_as_missing(tmp_path):
     path = tmp_path / "d.csv"
-    path.write_text("\ufeffday, spread,volume,momentum,next_day\nmonday,1,150,3,0.1\ntuesday,,50,-1,0.2\n\nfriday,0,100,1\n")
+    path.write_text(
+        "\ufeffday, spread,volume,momentum,next_day\nmonday,1,150,3,0.1\ntuesday,,50,-1,0.2\n\nfriday,0,100,1\n"
+    )
     data = read_data(path, target="next_day", ignore=["day"])
     assert list(data["X"].columns) == list(FEATURES)
-    assert np.isnan(data["X"].values[1, 0])
+    assert np.isnan(data["X"].to_numpy()[1, 0])
     assert np.isnan(data["y"][2])
     assert dataset.prepare(LINEAR, data).count == 1
 
@@ -151,5 +153,5 @@ def test_a_csv_without_what_was_named_says_what_it_has(tmp_path, text, target, i
 def test_a_file_that_is_not_there_or_of_another_kind_is_named(tmp_path):
     with pytest.raises(DataError, match="No such file"):
         read_data(tmp_path / "none.csv", target="y")
-    with pytest.raises(DataError, match="neither .csv nor .npz"):
+    with pytest.raises(DataError, match=r"neither \.csv nor \.npz"):
         read_data(tmp_path / "d.parquet", target="y")

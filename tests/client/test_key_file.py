@@ -125,6 +125,13 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_other(home):
     assert identity.load(home, FILE, passphrase=None, clock=CLOCK).kid == made.kid
 
 
+def test_of_two_processes_that_make_a_key_at_once_both_get_the_first(home):
+    first = identity.create(home, FILE, passphrase="p", clock=CLOCK)
+    second = identity.create(home, FILE, passphrase="p", clock=CLOCK)
+    assert second.secret() == first.secret()
+    assert [path.name for path in home.folder.iterdir()] == [FILE]
+
+
 def test_a_client_with_a_passphrase_needs_it_after_a_restart(mesh, make_client):
     make_client(passphrase="secret").register(region="eu")
     assert make_client(passphrase="secret").record().name == "alice"

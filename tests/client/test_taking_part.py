@@ -6,6 +6,7 @@ from datetime import timedelta
 import numpy as np
 import pandas as pd
 import pytest
+from msgspec import structs
 
 from boltz_client import FederatedClient, LocalPolicy
 from boltz_client.dataset import NamedColumns
@@ -21,7 +22,6 @@ from boltz_client.errors import (
     UnknownModelError,
 )
 from boltz_protocol import tasks, tensors
-from msgspec import structs
 from tests.client.mesh_simulation import CUSTOM, FEATURES, MLP, URL, SimulatedMesh
 
 
@@ -103,7 +103,9 @@ def test_pandas_columns_are_taken_by_name_whatever_their_order(mesh, client, dat
     client.participate_in_round("boltz-core", {"X": frame, "y": pd.Series(data["y"])})
     by_name = mesh.the_update().delta
     fresh = SimulatedMesh()
-    other = FederatedClient("bob", URL, home=client.home / "other", transport=fresh.transport(), clock=fresh.clock.for_client())
+    other = FederatedClient(
+        "bob", URL, home=client.home / "other", transport=fresh.transport(), clock=fresh.clock.for_client()
+    )
     other.register(region="eu")
     other.participate_in_round("boltz-core", data)
     assert by_name.tolist() == fresh.the_update().delta.tolist()
@@ -171,14 +173,14 @@ def test_the_next_round_builds_on_the_published_version(mesh, client, data):
 def test_a_closed_round_says_when_the_next_one_opens(mesh, client, data):
     mesh.rounds[1].state = "published"
     mesh.open_round(state="scheduled", opens_at=mesh.clock.utc() + timedelta(hours=6))
-    with pytest.raises(RoundNotOpenError, match="published.*round 2 opens at 2026-03-02 15:00:00 UTC"):
+    with pytest.raises(RoundNotOpenError, match=r"published.*round 2 opens at 2026-03-02 15:00:00 UTC"):
         client.participate_in_round("boltz-core", data, round_number=1)
 
 
 def test_a_closed_round_says_which_one_is_open(mesh, client, data):
     mesh.rounds[1].state = "sealed"
     mesh.open_round()
-    with pytest.raises(RoundNotOpenError, match="sealed.*round 2 is open now"):
+    with pytest.raises(RoundNotOpenError, match=r"sealed.*round 2 is open now"):
         client.participate_in_round("boltz-core", data, round_number=1)
 
 

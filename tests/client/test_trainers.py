@@ -39,7 +39,10 @@ def after_rounds(trainer, task, rounds: int):
     [
         (LinearTrainer(LINEAR), LINEAR),
         (SklearnTrainer(MLP), MLP),
-        (SklearnTrainer(structs.replace(MLP, activation="relu", hidden=(8, 4))), structs.replace(MLP, activation="relu", hidden=(8, 4))),
+        (
+            SklearnTrainer(structs.replace(MLP, activation="relu", hidden=(8, 4))),
+            structs.replace(MLP, activation="relu", hidden=(8, 4)),
+        ),
         pytest.param(TorchTrainer(MLP), MLP, marks=needs_torch),
         pytest.param(
             TorchTrainer(structs.replace(MLP, activation="relu", hidden=(8, 4))),
@@ -53,7 +56,9 @@ def test_a_trainer_learns_repeats_itself_and_keeps_the_layout(trainer, task):
     start = frozen(task)
     before = trainer.evaluate(start, X, Y)
     trained = trainer.train(start, X, Y)
-    assert {name: array.shape for name, array in trained.items()} == {name: array.shape for name, array in start.items()}
+    assert {name: array.shape for name, array in trained.items()} == {
+        name: array.shape for name, array in start.items()
+    }
     assert trainer.evaluate(trained, X, Y)["mse"] < before["mse"]
     for name, array in trainer.train(start, X, Y).items():
         np.testing.assert_array_equal(array, trained[name])
@@ -69,9 +74,7 @@ def test_linear_descent_ends_near_the_least_squares_solution():
 
 
 def test_many_large_features_do_not_make_the_descent_explode():
-    wide = structs.replace(
-        LINEAR, features=tuple(f"f{i}" for i in range(300)), center=(0.0,) * 300, scale=(1.0,) * 300
-    )
+    wide = structs.replace(LINEAR, features=tuple(f"f{i}" for i in range(300)), center=(0.0,) * 300, scale=(1.0,) * 300)
     shared = random.normal(size=(64, 1))
     features = np.clip(5 * (shared + 0.1 * random.normal(size=(64, 300))), -5, 5)
     trainer = LinearTrainer(wide, epochs=50)

@@ -40,7 +40,15 @@ def test_a_request_that_never_arrived_is_sent_again(mesh, client, data):
 
 
 def test_each_step_survives_a_lost_answer(mesh, make_client, data):
-    for pattern in ("GET .*/keys", "POST .*/clients$", "GET .*/rounds/", "versions/0$", "artifact", "participation", "PUT"):
+    for pattern in (
+        "GET .*/keys",
+        "POST .*/clients$",
+        "GET .*/rounds/",
+        "versions/0$",
+        "artifact",
+        "participation",
+        "PUT",
+    ):
         mesh.lose_answer(pattern)
     client = make_client()
     client.register(region="eu")
@@ -258,7 +266,8 @@ def test_a_fault_of_the_mesh_is_told_apart_from_ours(mesh, client):
 
 
 @pytest.mark.parametrize(
-    "url", ["localhost:8010", "ftp://mesh", "http://", "http://user:pass@mesh", "http://mesh?x=1", "http://mesh:port", "mesh"]
+    "url",
+    ["localhost:8010", "ftp://mesh", "http://", "http://user:pass@mesh", "http://mesh?x=1", "http://mesh:port", "mesh"],
 )
 def test_an_address_that_is_none_is_said_at_once(tmp_path, url):
     with pytest.raises(LocalError, match="base_url"):
@@ -266,7 +275,7 @@ def test_an_address_that_is_none_is_said_at_once(tmp_path, url):
 
 
 def _problem(code: str) -> bytes:
-    from boltz_protocol import codec  # noqa: PLC0415 - one use
-    from tests.client.mesh_simulation import ProblemError  # noqa: PLC0415 - one use
+    from boltz_protocol import codec
+    from tests.client.mesh_simulation import ProblemError
 
     return codec.encode(ProblemError(409, code, f"{code}: takes no more").problem)

@@ -1,0 +1,77 @@
+"""Pulling versions: fetched once, verified each time, kept as long as they are of use."""
+
+import io
+
+import numpy as np
+import pytest
+
+from boltz_client.errors import DataError
+from boltz_client.progress import SHOWN_FROM_BYTES, Progress
+from tests.client.mesh_simulation import FEATURES
+
+ARTIFACT = "GET .*/artifact"
+
+
+def test_what_is_current_is_not_fetched_again(mesh, client, make_client):
+    client.pull("boltz-core")
+    client.pull("boltz-core")
+    make_client().pull("boltz-core")
+    assert mesh.count(ARTIFACT) == 1
+    mesh.add_version(np.ones(4, np.float32))
+    assert client.pull("boltz-core").vector.tolist() == [1, 1, 1, 1]
+    assert mesh.count(ARTIFACT) == 2
+
+
+def test_weights_damaged_on_this_disk_are_fetched_again(mesh, client):
+    client.pull("boltz-core")
+    (cached,) = (client.home / "models" / "boltz-core").glob("*.safetensors")
+    cached.write_bytes(cached.read_bytes()[:-1] + b"\x01")
+    assert client.pull("boltz-core").vector.tolist() == [0, 0, 0, 0]
+    assert mesh.count(ARTIFACT) == 2
+
+
+def test_old_versions_are_cleared_away(mesh, client):
+    for number in range(1, 6):
+        mesh.add_version(np.full(4, number, np.float32))
+        client.pull("boltz-core")
+    assert len(list((client.home / "models" / "boltz-core").glob("*.safetensors"))) == 3
+
+
+def test_weights_are_views_that_nobody_can_change(client):
+    pulled = client.pull("boltz-core")
+    assert set(pulled.weights) == {"bias", "weight"}
+    with pytest.raises(ValueError, match="read-only"):
+        pulled.weights["bias"][0] = 1
+
+
+def test_predictions_take_raw_features_by_name_or_in_order(mesh, client):
+    import pandas as pd
+
+    mesh.add_version(np.array([1, 10, 0, 0.5], np.float32))
+    pulled = client.pull("boltz-core")
+    X = np.array([[0.1, 100.0, 3.0]])
+    assert pulled.predict(X) == pytest.approx([1 + 1 + 0.5])
+    frame = pd.DataFrame(X, columns=FEATURES)[list(reversed(FEATURES))]
+    assert pulled.predict(frame) == pytest.approx([2.5])
+    with pytest.raises(DataError, match="Missing: volume"):
+        pulled.predict(frame.drop(columns="volume"))
+    with pytest.raises(DataError, match="finite"):
+        pulled.predict(X * np.nan)
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_long_transfers_show_progress_on_a_terminal_only():
+    total = SHOWN_FROM_BYTES * 2
+    terminal, pipe, short = Terminal(), io.StringIO(), Terminal()
+    for stream, size in ((terminal, total), (pipe, total), (short, SHOWN_FROM_BYTES)):
+        progress = Progress("fetching boltz-core", size, stream=stream)
+        for done in range(0, size + 1, size // 512):
+            progress.at(done)
+    assert pipe.getvalue() == short.getvalue() == ""
+    assert terminal.getvalue().startswith("\rfetching boltz-core  0.0 of 16.8 MB  0 %")
+    assert terminal.getvalue().endswith("16.8 of 16.8 MB  100 %\n")
+    assert terminal.getvalue().count("\r") == 101
