@@ -168,7 +168,7 @@ def status_line(status: UpdateStatus) -> str:
     """An update in one line."""
     parts = [f"{status.model} round {status.round} ({status.round_state})", status.state]
     if status.code or status.reason:
-        parts.append(f"{status.reason or ''} [{status.code}]".strip())
+        parts.append(" ".join(part for part in (status.reason, f"[{status.code}]" if status.code else None) if part))
     if status.version is not None:
         parts.append(f"in version {status.version}")
     if status.weight is not None:

@@ -16,7 +16,7 @@ _ADVICE = {
     "token_refused": "Ask the operator for an enrolment token and pass token=...",
     "wrong_base_version": "Call participate_in_round again: the base version is pulled anew.",
 }
-_NOT_OPEN = frozenset({"round_not_open", "round_sealed", "round_full"})
+_NOT_OPEN = frozenset({"round_not_open", "round_sealed"})
 _TAKEN = frozenset({"already_submitted", "upload_conflict"})
 
 

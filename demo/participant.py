@@ -8,6 +8,7 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,18 +18,19 @@ import numpy as np
 from boltz_client import FederatedClient, FederatedClientError, RoundResult, polling
 from boltz_client.round_result import is_decided
 from demo import misbehaviour
-from demo.training import gentle_trainer
 
 MODEL = "boltz-core"
 LOOK_SECONDS = 0.25
 PATIENCE_SECONDS = 120.0
+
+Say = Callable[..., None]
 
 
 class RoundNeverOpenedError(Exception):
     """A round did not open in time."""
 
 
-def say(event: str, **facts: Any) -> None:
+def print_event(event: str, **facts: Any) -> None:
     """One line of JSON, for whoever started this process."""
     print(json.dumps({"event": event, **facts}), flush=True)
 
@@ -46,29 +48,28 @@ def wait_for_round(client: FederatedClient, number: int) -> None:
         time.sleep(LOOK_SECONDS)
 
 
-def take_part(client: FederatedClient, share: Path, rounds: int) -> None:
+def take_part(client: FederatedClient, share: Path, rounds: int, *, say: Say = print_event) -> None:
     """Train and send one update a round; say what became of it once the next round is there."""
     with np.load(share) as arrays:
         data = {"X": arrays["X"], "y": arrays["y"]}
-    trainer = gentle_trainer(client.pull(MODEL).manifest.task)
     result: RoundResult | None = None
     for number in range(1, rounds + 1):
         wait_for_round(client, number)
         if result is not None:
-            say_decision(result.wait(PATIENCE_SECONDS))
-        result = client.participate_in_round(MODEL, data, round_number=number, trainer=trainer)
+            say_decision(result.wait(PATIENCE_SECONDS), say)
+        result = client.participate_in_round(MODEL, data, round_number=number)
         say("sent", round=number, norm=result.norm_sent, clipped=result.clipped, examples=result.examples)
     if result is not None:
-        say_decision(result.wait(PATIENCE_SECONDS))
+        say_decision(result.wait(PATIENCE_SECONDS), say)
 
 
-def say_decision(result: RoundResult) -> None:
+def say_decision(result: RoundResult, say: Say) -> None:
     """What became of an update, and with which weight."""
     weight = result.status.weight if result.status else None
     say("decided", round=result.round, decision=result.decision, weight=weight)
 
 
-def misbehave(client: FederatedClient, how: str, rounds: int) -> None:
+def misbehave(client: FederatedClient, how: str, rounds: int, *, say: Say = print_event) -> None:
     """Send one bad update a round and say how it was answered."""
     member = client._member()  # noqa: SLF001 - to misbehave is to go where the SDK's public methods do not lead
     for number in range(1, rounds + 1):
@@ -104,13 +105,13 @@ def main() -> int:
     try:
         with FederatedClient(options.name, options.url, home=options.home) as client:
             record = client.register(region=options.region, kind=options.kind)
-            say("registered", client_id=record.id, status=record.status)
+            print_event("registered", client_id=record.id, status=record.status)
             if options.misbehave:
                 misbehave(client, options.misbehave, options.rounds)
             else:
                 take_part(client, options.share, options.rounds)
     except (FederatedClientError, RoundNeverOpenedError) as error:
-        say("failed", error=type(error).__name__, message=str(error))
+        print_event("failed", error=type(error).__name__, message=str(error))
         return 1
     return 0
 

@@ -28,7 +28,8 @@ def live_table(outcome: Outcome, running: RoundView | None = None) -> Table:
         title="boltz-core: next-day volatility, scored out of sample",
         title_justify="left",
         box=box.SIMPLE_HEAD,
-        padding=(0, 1),
+        show_edge=False,
+        padding=(0, 1, 0, 0),
     )
     for name, justify in COLUMNS:
         table.add_column(name, justify=justify)

@@ -1,12 +1,16 @@
 """Ctrl-C and its relatives: as one exception, once; or handed to a child."""
 
+import os
 import signal
+import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any, NoReturn
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_AGAIN_SECONDS = 0.02
 
 
 class InterruptedBySignal(BaseException):
@@ -14,6 +18,7 @@ class InterruptedBySignal(BaseException):
 
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
+        self.number = number
         self.exit_code = 128 + number
 
 
@@ -29,8 +34,34 @@ def one_interruption() -> Iterator[None]:
             signal.signal(other, signal.SIG_IGN)
         raise InterruptedBySignal(number)
 
-    with _handler(interrupt):
+    with _handler(interrupt), _sent_again_when_swallowed(interrupt):
         yield
+
+
+@contextmanager
+def _sent_again_when_swallowed(handle: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Send a signal again whose exception came where the interpreter swallows it.
+
+    That is in finalisers, and in hooks that run at a fork: with much memory to copy a fork is long, what came meanwhile
+    is handled right after it, and there logging has a hook (of 200 Ctrl-C during forks, 4 were lost).
+    """
+    before = sys.unraisablehook
+
+    def look(unraisable: Any) -> None:
+        interruption = unraisable.exc_value
+        if not isinstance(interruption, InterruptedBySignal):
+            return before(unraisable)
+        for number in SIGNALS:
+            signal.signal(number, handle)
+        # from another thread and a moment later: raised here, it would be swallowed as well
+        threading.Timer(_AGAIN_SECONDS, os.kill, (os.getpid(), interruption.number)).start()
+        return None
+
+    sys.unraisablehook = look
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
 
 
 @contextmanager

@@ -5,12 +5,14 @@ machine and its owner; a deployment gives PostgreSQL a user of its own.
 """
 
 import contextlib
+import fcntl
 import hashlib
 import os
 import pwd
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +25,7 @@ COPIES = Path("/var/tmp")  # noqa: S108 - what is found there is used only when 
 KEPT_DATA = Path("/var/lib")
 _WRITABLE_BY_OTHERS = 0o022
 _TEMPORARY_BYTES = 1 << 29
+_SETTLED_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -120,24 +123,35 @@ def _listing(tree: Path) -> dict[Path, int]:
 def temporary_directory(name: str) -> Iterator[Path]:
     """A directory that the server's user can reach, in memory where there is room, removed at the end.
 
-    What a killed process left behind is removed by the next one: the name says whose it is.
+    What a killed process left behind is removed by a later one: a lock says who still lives.
     """
     prefix = f"boltz-{name}-"
     parent = Path("/dev/shm")  # noqa: S108 - made by mkdtemp
     if not os.access(parent, os.W_OK) or shutil.disk_usage(parent).free < _TEMPORARY_BYTES:
         parent = Path(tempfile.gettempdir())
     for old in parent.glob(f"{prefix}*"):
-        owner = old.name.removeprefix(prefix).partition("-")[0]
-        if (
-            owner.isdecimal()
-            and not Path(f"/proc/{owner}").exists()
-            and Path("/proc/self").exists()
-            and old.lstat().st_uid == os.geteuid()
-        ):
-            shutil.rmtree(old, ignore_errors=True)
-    directory = Path(tempfile.mkdtemp(prefix=f"{prefix}{os.getpid()}-", dir=parent))
+        _remove_if_abandoned(old)
+    directory = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+    # held as long as we live, whatever ends us
+    held = os.open(directory, os.O_RDONLY)
+    fcntl.flock(held, fcntl.LOCK_EX)
     _let_pass(directory)
     try:
         yield directory
     finally:
         shutil.rmtree(directory, ignore_errors=True)
+        os.close(held)
+
+
+def _remove_if_abandoned(directory: Path) -> None:
+    """Remove a directory that is ours and that nobody holds; one that was made just now may not be held yet."""
+    with contextlib.suppress(OSError):
+        found = directory.lstat()
+        if found.st_uid != os.geteuid() or time.time() - found.st_mtime < _SETTLED_SECONDS:
+            return
+        file = os.open(directory, os.O_RDONLY | os.O_NOFOLLOW)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(directory, ignore_errors=True)
+        finally:
+            os.close(file)

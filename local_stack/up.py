@@ -74,12 +74,14 @@ def _keep_running(mesh: Mesh) -> NoReturn:
 
 def _welcome(mesh: Mesh) -> str:
     address = f"http://localhost:{mesh.port}"
+    # as root it may have had to lie elsewhere (postgres.py)
+    cluster = (mesh.directory / "postgres").resolve()
     lines = [
         "",
         f"  The mesh is up at {address}",
         f"    API      {address}/api/v1/    (documentation: {address}/api/docs/)",
         f"    admin    {address}/admin/",
-        f"    data     {mesh.directory}",
+        f"    data     {mesh.directory}" + (f" and {cluster}" if cluster.parent != mesh.directory else ""),
         f"    logs     {mesh.directory / 'log'}",
         "",
         "  Anyone on this machine may enrol (BOLTZ_DEV_MODE): this is not a deployment. Ctrl-C stops everything.",

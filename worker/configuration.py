@@ -18,7 +18,12 @@ broker_transport_options = {
     "socket_keepalive": True,
     "health_check_interval": 10,
 }
-result_backend_transport_options = {"global_keyprefix": KEY_PREFIX, "visibility_timeout": 900}
+result_backend_transport_options = {
+    "global_keyprefix": KEY_PREFIX,
+    "visibility_timeout": 900,
+    # by default 20 tries a second apart, each time a chord is begun: with Redis dead the reconciler would stand still
+    "retry_policy": {"max_retries": 1, "interval_start": 0, "interval_step": 0.1, "interval_max": 0.2},
+}
 redis_socket_timeout = 5.0
 redis_socket_connect_timeout = 1.0
 broker_connection_max_retries = None
@@ -56,3 +61,5 @@ beat_schedule = SCHEDULE
 beat_scheduler = "django_celery_beat.schedulers:DatabaseScheduler"
 # so that a schedule changed in the admin counts soon
 beat_max_loop_interval = 5
+# write down each ring at once: what it says is how the health check knows that beat is alive
+beat_sync_every = 1

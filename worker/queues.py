@@ -6,7 +6,7 @@ CONTROL = "control"
 INGEST = "ingest"
 AGGREGATE = "aggregate"
 
-QUEUES = [Queue(CONTROL), Queue(INGEST), Queue(AGGREGATE)]
+QUEUES = [Queue(name, routing_key=name) for name in (CONTROL, INGEST, AGGREGATE)]
 
 ROUTES = {
     "rounds.process_update": {"queue": INGEST},

@@ -1,4 +1,9 @@
-"""Linear regression with numpy alone: a few epochs of mini-batch gradient descent with momentum."""
+"""Linear regression with numpy alone: mini-batch gradient descent.
+
+One gentle pass a round, without momentum, lets the average do the work. Many local steps pull each client towards its
+own data (client drift), which the average then has to undo: on the demo's market data, compared on training days only,
+three passes with momentum are level from the first round where one pass rises over the rounds, a little higher.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,9 +31,9 @@ class LinearTrainer:
     """
 
     task: TaskSpec
-    epochs: int = 3
+    epochs: int = 1
     learning_rate: float = 0.02
-    momentum: float = 0.9
+    momentum: float = 0.0
     weight_decay: float = 1e-3
     proximal: float = 0.0
     batch_size: int = 32

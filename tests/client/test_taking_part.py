@@ -21,6 +21,7 @@ from boltz_client.errors import (
     TrainerError,
     UnknownModelError,
 )
+from boltz_client.trainers import LinearTrainer
 from boltz_protocol import tasks, tensors
 from tests.client.mesh_simulation import CUSTOM, FEATURES, MLP, URL, SimulatedMesh
 
@@ -51,7 +52,8 @@ def test_the_update_sent_is_trained_weights_minus_base(mesh, client, data):
 
 
 def test_training_makes_the_model_better_and_the_metrics_say_so(mesh, client, data):
-    result = client.participate_in_round("boltz-core", data)
+    trainer = LinearTrainer(client.pull("boltz-core").manifest.task, epochs=20)
+    result = client.participate_in_round("boltz-core", data, trainer=trainer)
     assert result.metrics["after.mse"] < 0.5 * result.metrics["before.mse"]
     mesh.publish(1)
     pulled = client.pull("boltz-core")

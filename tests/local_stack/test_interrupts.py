@@ -1,9 +1,11 @@
 import os
 import signal
+import sys
 
 import pytest
 
 from local_stack.interrupts import SIGNALS, InterruptedBySignal, handed_to, one_interruption
+from local_stack.processes import wait_until
 
 
 @pytest.mark.parametrize("number", SIGNALS)
@@ -42,3 +44,30 @@ def test_signals_are_handed_on_but_for_the_terminals_own():
         for number in SIGNALS:
             os.kill(os.getpid(), number)
     assert sent == [signal.SIGTERM, signal.SIGHUP]
+
+
+class InterruptedInItsFinaliser:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_a_signal_that_the_interpreter_swallows_arrives_all_the_same():
+    def finalise_and_go_on():
+        InterruptedInItsFinaliser()
+        wait_until(lambda: False, seconds=30)
+
+    with pytest.raises(InterruptedBySignal, match="SIGTERM"), one_interruption():
+        finalise_and_go_on()
+
+
+def test_other_swallowed_errors_are_reported_as_ever(monkeypatch):
+    class Broken:
+        def __del__(self):
+            raise ValueError("in a finaliser")
+
+    seen = []
+    monkeypatch.setattr("sys.unraisablehook", seen.append)
+    with one_interruption():
+        Broken()
+    assert [str(unraisable.exc_value) for unraisable in seen] == ["in a finaliser"]
+    assert sys.unraisablehook == seen.append
