@@ -61,7 +61,8 @@ class Publisher:
 def publish(task: str, *ids: str | int) -> bool:
     """Publish one message now; False when the broker did not take it."""
     try:
-        current_app.send_task(task, args=list(ids))
+        # nobody waits for the result; asking for one would subscribe to it in Redis first
+        current_app.send_task(task, args=list(ids), ignore_result=True)
     except Exception as error:  # noqa: BLE001 - whatever the broker's client raises, the row is in Postgres and will be found
         logger.warning("could not publish %s: %s", task, type(error).__name__)
         return False

@@ -7,6 +7,7 @@ import base64
 import binascii
 import ipaddress
 from pathlib import Path
+from typing import TypeVar
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
@@ -14,6 +15,8 @@ from django.core.exceptions import ImproperlyConfigured
 env = environ.Env()
 
 KEY_BYTES = 32
+
+Number = TypeVar("Number", int, float)
 
 
 def required(name: str, advice: str) -> str:
@@ -26,6 +29,24 @@ def required(name: str, advice: str) -> str:
     if not value:
         raise ImproperlyConfigured(f"{name} is not set. {advice}")
     return str(value)
+
+
+def positive(name: str, *, default: Number, most: float) -> Number:
+    """A number above 0 and of at most `most`, of the default's kind.
+
+    Raises:
+        ImproperlyConfigured: it is something else; the message says what it may be.
+    """
+    text = env.str(name, default=str(default))
+    try:
+        # not env.float: it drops what it does not know, and reads 1e3 as 13
+        value = type(default)(text)
+    except ValueError:
+        value = type(default)(0)
+    if not 0 < value <= most:
+        kind = "a whole number" if isinstance(default, int) else "a number"
+        raise ImproperlyConfigured(f"{name} is {text!r}; it must be {kind} above 0 and of at most {most}")
+    return value
 
 
 def key_encryption_key() -> bytes | None:

@@ -2,7 +2,7 @@
 
 import redis
 from django.conf import settings
-from django.db import DatabaseError, connection
+from django.db import Error, connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
@@ -28,9 +28,14 @@ def database_state() -> str:
     try:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
-        return "ok" if keys.key_set().keys else "no keys: run manage.py first_start"
-    except DatabaseError as error:
+        missing = [
+            key.kid for key in (keys.signing_key(), keys.encryption_key()) if not keys.key_store().exists(key.kid)
+        ]
+    except Error as error:
         return f"unreachable ({type(error).__name__})"
+    except keys.KeyMissingError:
+        return "no keys: run manage.py first_start"
+    return f"key {missing[0]} is not in the key directory" if missing else "ok"
 
 
 def broker_state() -> str:

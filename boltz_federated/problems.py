@@ -22,6 +22,7 @@ from django.views import defaults
 from rest_framework import exceptions
 from rest_framework.views import set_rollback
 
+from apps.wire import authentication_failure
 from boltz_protocol import codec
 from boltz_protocol.errors import BoltzError, NotNowError, SenderError
 from boltz_protocol.messages import Problem
@@ -67,7 +68,7 @@ PROBLEMS = {
     "model_exists": Kind(409, "Model exists"),
     "round_not_open": Kind(409, "Round not open yet"),
     "round_sealed": Kind(409, "Round takes no more uploads"),
-    "round_full": Kind(409, "Round full"),
+    "too_few_updates": Kind(409, "Too few updates"),
     "round_live": Kind(409, "Another round is live"),
     "wrong_base_version": Kind(409, "Wrong base version"),
     "not_joined": Kind(409, "Round not joined"),
@@ -117,7 +118,7 @@ FOREIGN: tuple[tuple[tuple[type[Exception], ...], str, str], ...] = (
     (
         (exceptions.NotAuthenticated, exceptions.AuthenticationFailed),
         "authentication_failed",
-        "the request is not signed by a key that is known here, or its signature was used before",
+        authentication_failure.SENTENCE,
     ),
     (
         (exceptions.ParseError, exceptions.ValidationError),

@@ -4,16 +4,21 @@ from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
 
-from boltz_federated.environment import env, is_loopback, key_encryption_key, required
+from boltz_federated.environment import env, is_loopback, key_encryption_key, positive, required
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 # --- how this process runs --------------------------------------------------------------------------------------------------
 
+SECRET_KEY_CHARACTERS = 50
 DEBUG = env.bool("DEBUG", default=False)
 SECRET_KEY = required(
     "SECRET_KEY", "It must be 50 or more random characters; `./dev up` and `deploy/make-env` make one."
 )
+if len(SECRET_KEY) < SECRET_KEY_CHARACTERS:
+    raise ImproperlyConfigured(
+        f"SECRET_KEY has {len(SECRET_KEY)} characters; it must have {SECRET_KEY_CHARACTERS} or more, all of them random."
+    )
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=[])
 BOLTZ_DEV_MODE = env.bool("BOLTZ_DEV_MODE", default=False)
 if BOLTZ_DEV_MODE and not all(map(is_loopback, ALLOWED_HOSTS)):
@@ -40,6 +45,7 @@ INSTALLED_APPS = [
     "rest_framework",
     "drf_spectacular",
     "drf_spectacular_sidecar",
+    "apps.operator_pages",
     "apps.keys",
     "apps.audit",
     "apps.clients",
@@ -120,30 +126,28 @@ if BOLTZ_ENROLMENT == "open" and not BOLTZ_DEV_MODE:
         "BOLTZ_ENROLMENT=open admits anyone; it is for BOLTZ_DEV_MODE only. Use token or approval."
     )
 
-BOLTZ_TICK_SECONDS = env.float("BOLTZ_TICK_SECONDS", default=30.0)
-BOLTZ_LEASE_SECONDS = env.float("BOLTZ_LEASE_SECONDS", default=60.0)
-BOLTZ_RETRY_SECONDS = env.float("BOLTZ_RETRY_SECONDS", default=30.0)
-BOLTZ_RECONCILE_SECONDS = env.float("BOLTZ_RECONCILE_SECONDS", default=1.0)
-BOLTZ_MAX_ATTEMPTS = env.int("BOLTZ_MAX_ATTEMPTS", default=5)
-BOLTZ_KEY_GRACE_SECONDS = env.float("BOLTZ_KEY_GRACE_SECONDS", default=900.0)
-BOLTZ_ENCRYPTION_KEY_DAYS = env.float("BOLTZ_ENCRYPTION_KEY_DAYS", default=7.0)
-BOLTZ_SHARD_PARAMETERS = env.int("BOLTZ_SHARD_PARAMETERS", default=1 << 20)
 LONGEST_SECONDS = 86_400
-for _name in ("BOLTZ_TICK_SECONDS", "BOLTZ_LEASE_SECONDS", "BOLTZ_RETRY_SECONDS", "BOLTZ_RECONCILE_SECONDS"):
-    if not 0 < locals()[_name] <= LONGEST_SECONDS:
-        raise ImproperlyConfigured(f"{_name} must be more than 0 and at most {LONGEST_SECONDS} seconds")
+BOLTZ_TICK_SECONDS = positive("BOLTZ_TICK_SECONDS", default=30.0, most=LONGEST_SECONDS)
+BOLTZ_LEASE_SECONDS = positive("BOLTZ_LEASE_SECONDS", default=60.0, most=LONGEST_SECONDS)
+BOLTZ_RETRY_SECONDS = positive("BOLTZ_RETRY_SECONDS", default=30.0, most=LONGEST_SECONDS)
+BOLTZ_RECONCILE_SECONDS = positive("BOLTZ_RECONCILE_SECONDS", default=1.0, most=LONGEST_SECONDS)
+BOLTZ_MAX_ATTEMPTS = positive("BOLTZ_MAX_ATTEMPTS", default=5, most=1000)
+BOLTZ_KEY_GRACE_SECONDS = positive("BOLTZ_KEY_GRACE_SECONDS", default=900.0, most=LONGEST_SECONDS)
+BOLTZ_ENCRYPTION_KEY_DAYS = positive("BOLTZ_ENCRYPTION_KEY_DAYS", default=7.0, most=366)
+BOLTZ_SHARD_PARAMETERS = positive("BOLTZ_SHARD_PARAMETERS", default=1 << 20, most=1 << 31)
 
 # --- web --------------------------------------------------------------------------------------------------------------------
 
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = not BOLTZ_DEV_MODE
-SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]
+SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$", r"^metrics$"]
 SECURE_HSTS_SECONDS = 0 if BOLTZ_DEV_MODE else 31_536_000
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = not BOLTZ_DEV_MODE
 BOLTZ_BEHIND_PROXY = env.bool("BOLTZ_BEHIND_PROXY", default=False)
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if BOLTZ_BEHIND_PROXY else None
+LOGIN_REDIRECT_URL = "admin:index"
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_AGE = 8 * 3600
-X_FRAME_OPTIONS = "SAMEORIGIN"
+X_FRAME_OPTIONS = "DENY"
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1 << 20
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.PBKDF2PasswordHasher"]
@@ -190,8 +194,31 @@ LOGGING = {
 UNFOLD = {
     "SITE_TITLE": "BoltzTrader mesh",
     "SITE_HEADER": "BoltzTrader mesh",
+    "SITE_SUBHEADER": "Federated learning",
     "SITE_SYMBOL": "hub",
+    "SITE_URL": None,
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": "boltz_federated.dashboard.favicon"}],
     "SHOW_VIEW_ON_SITE": False,
+    # what was done stands in the mesh's own log
+    "SHOW_HISTORY": False,
     "ENVIRONMENT": "boltz_federated.dashboard.environment_label",
     "DASHBOARD_CALLBACK": "boltz_federated.dashboard.dashboard_context",
+    "STYLES": ["boltz_federated.dashboard.stylesheet"],
+    "SIDEBAR": {"show_search": False, "navigation": "boltz_federated.navigation.sidebar"},
+    "BORDER_RADIUS": "6px",
+    "COLORS": {
+        "primary": {
+            "50": "oklch(97% .014 254.604)",
+            "100": "oklch(93.2% .032 255.585)",
+            "200": "oklch(88.2% .059 254.128)",
+            "300": "oklch(80.9% .105 251.813)",
+            "400": "oklch(70.7% .165 254.624)",
+            "500": "oklch(62.3% .214 259.815)",
+            "600": "oklch(54.6% .245 262.881)",
+            "700": "oklch(48.8% .243 264.376)",
+            "800": "oklch(42.4% .199 265.638)",
+            "900": "oklch(37.9% .146 265.522)",
+            "950": "oklch(28.2% .091 267.935)",
+        }
+    },
 }

@@ -9,3 +9,7 @@ class AuditConfig(AppConfig):
     name = "apps.audit"
     label = "audit"
     verbose_name = "Log"
+
+    def ready(self) -> None:
+        """Listen to operators' log-ins."""
+        from apps.audit import sign_ins  # noqa: F401 - connects its receivers; models must be loaded first

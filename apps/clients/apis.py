@@ -1,6 +1,6 @@
 """`/clients`: enrol, own record, rotate the key, leave."""
 
-from rest_framework.permissions import AllowAny, BasePermission
+from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -18,7 +18,7 @@ class ClientsView(APIView):
     """Enrolment."""
 
     authentication_classes = (EnrolmentAuthentication,)
-    permission_classes = (AllowAny,)
+    permission_classes = ()  # whoever gets past the authentication may ask
 
     @describe(
         summary="Enrol",

@@ -8,7 +8,7 @@ class ClientsConfig(AppConfig):
 
     name = "apps.clients"
     label = "clients"
-    verbose_name = "Clients"
+    verbose_name = "Participants"
 
     def ready(self) -> None:
         """Let the OpenAPI document know how requests are signed."""

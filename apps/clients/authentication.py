@@ -25,6 +25,7 @@ from apps.audit import services as audit
 from apps.clients import selectors, services
 from apps.clients.models import Client, ClientKey
 from apps.wire import request_body
+from apps.wire.authentication_failure import AuthenticationFailedError
 from apps.wire.source_address import source_address
 from boltz_protocol import codec, http_signature, signing
 from boltz_protocol.encoding import from_base64url
@@ -32,14 +33,7 @@ from boltz_protocol.errors import BadSignatureError, MalformedMessageError, Send
 from boltz_protocol.http_signature import ClockSkewError, ParsedSignature, RequestParts
 from boltz_protocol.messages import EnrolmentRequest
 
-SCHEME = 'Signature label="sig", tag="bt-fl-v1"'
 DUMMY_PUBLIC_KEY = Ed25519PrivateKey.generate().public_key().public_bytes_raw()
-
-
-class AuthenticationFailedError(SenderError):
-    """Who asks is not known. Says nothing more."""
-
-    default_code = "authentication_failed"
 
 
 @dataclass(frozen=True)
@@ -89,10 +83,6 @@ class SignatureAuthentication(BaseAuthentication):
             refuse(request, reason=_reason(error))
         return ClientPrincipal(client=key.client, key=key), parsed
 
-    def authenticate_header(self, request: Request) -> str:
-        """The scheme, for WWW-Authenticate."""
-        return SCHEME
-
 
 class EnrolmentAuthentication(BaseAuthentication):
     """For `POST /clients`, signed by the key in its own body.
@@ -121,10 +111,6 @@ class EnrolmentAuthentication(BaseAuthentication):
             refuse(request, reason=_reason(error))
         verified = services.VerifiedEnrolment(request=message, signature=parsed, address=source_address(http_request))
         return AnonymousUser(), verified
-
-    def authenticate_header(self, request: Request) -> str:
-        """The scheme, for WWW-Authenticate."""
-        return SCHEME
 
 
 class UnknownKeyError(BadSignatureError):
@@ -208,9 +194,7 @@ def refuse(request: Request, *, reason: str) -> NoReturn:
         AuthenticationFailedError: always.
     """
     audit.record_failed_authentication(address=source_address(request._request), reason=reason)  # noqa: SLF001 - as above
-    raise AuthenticationFailedError(
-        "the request is not signed by a key that is known here, or its signature was used before"
-    ) from None
+    raise AuthenticationFailedError from None
 
 
 def _reason(error: SenderError) -> str:

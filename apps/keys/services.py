@@ -34,6 +34,7 @@ __all__ = [
     "is_usable",
     "key_set",
     "key_store",
+    "lock_key_operations",
     "new_symmetric_key",
     "rotate_encryption_key",
     "rotate_signing_key",
@@ -83,7 +84,7 @@ def ensure_mesh_keys() -> list[MeshKey]:
             without the other.
     """
     with transaction.atomic():
-        _lock_key_operations()
+        lock_key_operations()
         made = []
         for use in KeyUse.values:
             current = MeshKey.objects.filter(use=use, state=KeyState.CURRENT).first()
@@ -100,7 +101,7 @@ def ensure_mesh_keys() -> list[MeshKey]:
 def rotate_signing_key() -> MeshKey:
     """Put a new signing key in the place of the old one, which signs its succession."""
     with transaction.atomic():
-        _lock_key_operations()
+        lock_key_operations()
         old = _retire(KeyUse.SIGNING)
         return _make_key(KeyUse.SIGNING, successor_of=old)
 
@@ -108,7 +109,7 @@ def rotate_signing_key() -> MeshKey:
 def rotate_encryption_key() -> MeshKey:
     """Put a new encryption key in the place of the old one, which opens what was sealed for it until destroyed."""
     with transaction.atomic():
-        _lock_key_operations()
+        lock_key_operations()
         _retire(KeyUse.ENCRYPTION)
         return _make_key(KeyUse.ENCRYPTION)
 
@@ -126,8 +127,11 @@ def destroy_retired_key(kid: str) -> bool:
     return MeshKey.objects.filter(kid=kid, state=KeyState.RETIRED).update(state=KeyState.DESTROYED) == 1
 
 
-def _lock_key_operations() -> None:
-    """Hold the mesh's key lock until the transaction ends: RSA keys take up to a second, one process makes them."""
+def lock_key_operations() -> None:
+    """Hold the mesh's key lock until the caller's transaction ends; it may be taken again inside.
+
+    RSA keys take up to a second, and one process makes them.
+    """
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK_ID])
 

@@ -50,7 +50,8 @@ def fsync_directory(path: Path) -> None:
 def make_directory(path: Path) -> None:
     """Make a directory whose own name is durable too."""
     if not path.is_dir():
-        path.mkdir(parents=True, exist_ok=True, mode=0o750)
+        make_directory(path.parent)
+        path.mkdir(exist_ok=True, mode=0o750)
         fsync_directory(path.parent)
 
 
@@ -60,14 +61,16 @@ def partial_file(directory: Path) -> Iterator[BinaryIO]:
     make_directory(directory)
     path = directory / f"{secrets.token_hex(16)}{PARTIAL_SUFFIX}"
     try:
-        with path.open("xb", buffering=0) as file:
-            yield file  # type: ignore[misc]
+        # buffered: a raw file may take a part of a block and say so in its return value only
+        with path.open("xb") as file:
+            yield file
     finally:
         path.unlink(missing_ok=True)
 
 
 def publish_file(file: BinaryIO, target: Path) -> None:
     """Give a partial file its final name, durably."""
+    file.flush()
     os.fsync(file.fileno())
     make_directory(target.parent)
     Path(file.name).rename(target)
@@ -128,6 +131,14 @@ def staged_path(round_id: int, update_id: str, attempt: int) -> Path:
     return staged_directory(round_id) / f"{update_id}.{attempt}"
 
 
+def staged_is_whole(path: Path, parameters: int) -> bool:
+    """Whether a staged file is there in its full length; whether its segments open shows when they are read."""
+    try:
+        return path.stat().st_size == sealed_length(parameters)
+    except OSError:
+        return False
+
+
 class StagedReader:
     """Reads and opens single segments of one staged update by `pread`, into reused buffers."""
 
@@ -136,8 +147,8 @@ class StagedReader:
         self._sealed = bytearray(sealed_offset(1))
         try:
             self._descriptor = os.open(path, os.O_RDONLY)
-        except FileNotFoundError as error:
-            raise BlobMissingError(f"staged update {path.name} is not on disk") from error
+        except OSError as error:
+            raise BlobMissingError(f"staged update {path.name} cannot be opened: {error.strerror}") from error
         self._length = sealed_length(parameters)
 
     def read_into(self, index: int, out: bytearray | memoryview) -> int:
@@ -145,12 +156,16 @@ class StagedReader:
 
         Raises:
             SegmentError: altered, or moved from another place.
-            BlobMissingError: the file ends too early.
+            BlobMissingError: the file ends too early, or the disk cannot read it.
         """
         start = sealed_offset(index)
         size = min(sealed_offset(index + 1), self._length) - start
         view = memoryview(self._sealed)[:size]
-        if os.preadv(self._descriptor, [view], start) != size:
+        try:
+            count = os.preadv(self._descriptor, [view], start)
+        except OSError as error:
+            raise BlobMissingError(f"segment {index} of a staged update cannot be read: {error.strerror}") from error
+        if count != size:
             raise BlobMissingError(f"a staged update ends inside segment {index}")
         return self._opener.open_into(index, view, out)
 

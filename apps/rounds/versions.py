@@ -29,6 +29,10 @@ class DamagedVersionError(ServerFaultError):
 class DurableFileSystemStorage(FileSystemStorage):
     """A file system storage whose files are whole or absent, also after a power cut."""
 
+    def get_available_name(self, name: str, max_length: int | None = None) -> str:  # noqa: ARG002 - Django's
+        """The name itself: it is the digest of the content, so what lies there is the same bytes, or damaged ones."""
+        return name
+
     def _save(self, name: str, content: File) -> str:
         with stores.partial_file(Path(self.location)) as file:
             for block in content.chunks(BLOCK_BYTES):
@@ -54,12 +58,11 @@ def write_weights(layout: tensors.Layout, blocks: Iterable[memoryview]) -> tuple
         for block in itertools.chain([memoryview(tensors.safetensors_header(layout))], blocks):
             digest.update(block)
             file.write(block)
+        file.flush()
         size = file.tell()
         sha256 = digest.hexdigest()
-        name = storage_name(sha256)
-        if not storage().exists(name):
-            with Path(file.name).open("rb") as whole:
-                storage().save(name, File(whole))
+        with Path(file.name).open("rb") as whole:
+            storage().save(storage_name(sha256), File(whole))
     return sha256, size
 
 

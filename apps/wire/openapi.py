@@ -7,15 +7,16 @@ Schemas come from the message structs themselves, so that the document cannot sa
 Error codes are turned into responses by `boltz_federated.openapi`, which knows the table of problems.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
 from drf_spectacular.extensions import OpenApiSerializerExtension
 from drf_spectacular.plumbing import ResolvedComponent
+from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 
-from boltz_protocol.messages import Message
+from boltz_protocol import messages
 
 CODES_EXTENSION = "x-problem-codes"
 REFERENCE = "#/components/schemas/{name}"
@@ -29,6 +30,7 @@ def describe(
     request: Any = None,
     response: Any = None,
     statuses: Sequence[int] = (200,),
+    media_type: str = "application/json",
     errors: Sequence[str] = (),
     **more: Any,
 ) -> Callable[[F], F]:
@@ -36,16 +38,31 @@ def describe(
 
     Args:
         summary: a short sentence; the method's docstring becomes the description.
-        request: a message struct, or what drf-spectacular takes, such as {"application/octet-stream": bytes}.
-        response: a message struct, None for an answer without content, or what drf-spectacular takes.
+        request: a message struct, or {media type: bytes} for what is not JSON.
+        response: a message struct, `bytes`, or None for an answer without content.
         statuses: the success statuses, all with that response.
+        media_type: of the response.
         errors: codes of the table in `boltz_federated.problems`; an unknown one fails when the document is made.
         more: passed on to `extend_schema` (tags, parameters, description ...).
     """
-    answers = {status: OpenApiResponse(response=response, description=summary) for status in statuses}
-    return extend_schema(
-        summary=summary, request=request, responses=answers, extensions={CODES_EXTENSION: list(errors)}, **more
-    )
+    if isinstance(request, Mapping):
+        request = {kind: _binary(content) for kind, content in request.items()}
+    answer = OpenApiResponse(response=_binary(response), description=summary)
+
+    def decorate(method: F) -> F:
+        view, verb = method.__qualname__.split(".")[-2:]
+        decorator = extend_schema(
+            operation_id=f"{verb}{view.removesuffix('View')}",
+            summary=summary,
+            request=request,
+            responses={(status, media_type): answer for status in statuses},
+            extensions={CODES_EXTENSION: list(errors)},
+            **more,
+        )
+        described: F = decorator(method)
+        return described
+
+    return decorate
 
 
 def schemas_of(kind: type) -> dict[str, Any]:
@@ -57,7 +74,7 @@ def schemas_of(kind: type) -> dict[str, Any]:
 class MessageSchema(OpenApiSerializerExtension):
     """Lets drf-spectacular take message structs where it takes serializers."""
 
-    target_class = Message
+    target_class = messages.Message
     match_subclasses = True
 
     def get_name(self, auto_schema: Any, direction: Any) -> str:
@@ -70,9 +87,20 @@ class MessageSchema(OpenApiSerializerExtension):
         own = schemas.pop(self.target.__name__)
         for name, schema in schemas.items():
             auto_schema.registry.register_on_missing(
-                ResolvedComponent(name=name, type=ResolvedComponent.SCHEMA, object=name, schema=schema)
+                ResolvedComponent(
+                    name=name,
+                    type=ResolvedComponent.SCHEMA,
+                    # the struct, so that it is the same component when a view names it itself
+                    object=getattr(messages, name, name),
+                    schema=schema,
+                )
             )
         return dict(own)
+
+
+def _binary(content: Any) -> Any:
+    """Raw bytes as OpenAPI has them; anything else as it is."""
+    return OpenApiTypes.BINARY if content is bytes else content
 
 
 def _with_ecma_patterns(schema: Any) -> Any:

@@ -7,6 +7,7 @@ def test_something(mesh):
     mesh.work()
 """
 
+import functools
 import itertools
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from django.conf import settings
 
 from apps.aggregation import services as aggregation
+from apps.keys import key_store
 from apps.keys import services as keys
 from apps.rounds import selectors, services
 from apps.rounds.models import FederatedModel, Round, Update
@@ -31,14 +33,16 @@ from tests.apps.signed_requests import BASE_URL
 
 FEATURES = 9
 MODEL = "boltz-core"
+_load_der_private_key = functools.cache(key_store.load_der_private_key)
 _rsa_keys = [rsa.generate_private_key(public_exponent=65537, key_size=3072) for _ in range(2)]
 
 
 @pytest.fixture
 def few_rsa_keys(monkeypatch):
-    """RSA keys take up to a second to make; tests share two of them. Everything else about them is real."""
+    """RSA keys take up to a second to make and a fifth of one to check; tests share two. All else about them is real."""
     made = itertools.cycle(_rsa_keys)
     monkeypatch.setattr(keys.rsa, "generate_private_key", lambda **_: next(made))
+    monkeypatch.setattr(key_store, "load_der_private_key", _load_der_private_key)
 
 
 @pytest.fixture

@@ -124,7 +124,9 @@ class SignedClient:
     signer: Signer
     record: ClientRecord | None = None
 
-    def request(self, method: str, path: str, message: Any = None, *, body: bytes = b"", **changes: Any) -> httpx.Response:
+    def request(
+        self, method: str, path: str, message: Any = None, *, body: bytes = b"", **changes: Any
+    ) -> httpx.Response:
         """Send a signed request; `message` is encoded, `body` goes as it is, `changes` go to `Signer.headers`."""
         body = codec.encode(message) if message is not None else body
         path, _, query = path.partition("?")

@@ -22,6 +22,7 @@ from apps.rounds import versions
 from apps.rounds.models import Round, Update
 from apps.rounds.services import lifecycle, registry
 from boltz_core.aggregation import decision, server_step
+from boltz_core.aggregation.errors import AggregationError
 from boltz_core.rounds.states import RoundState, UpdateState
 from boltz_protocol.errors import ServerFaultError
 
@@ -49,12 +50,14 @@ def finish_run(run_id: int) -> None:
     except DamagedShardError as error:
         # without its row the range is combined again: at the next look, or by the next message
         logger.warning("%s", error)
-        run.results.filter(number=error.number).delete()
+        run.results.filter(number=error.number, run__state="running").delete()
         return
     if publish(run, sha256, size, step_norm):
         # what a crash leaves undone here, the tick does
         forget_shards(run.pk)
         lifecycle.open_rounds_due()
+    else:
+        Run.objects.filter(pk=run.pk, state="running").update(state="superseded", ended_at=Now())
 
 
 def write_version(run: Run, results: list[Shard]) -> tuple[str, int, float]:
@@ -110,10 +113,16 @@ def shard_path(run_id: int, number: int) -> Path:
 
 
 def publish(run: Run, sha256: str, size: int, step_norm: float) -> bool:
-    """One transaction; False when another run has the fence or the round has been published."""
+    """One transaction; False when the run has ended, another one has the fence or the round has been published.
+
+    Raises:
+        AggregationError: a member is not staged any more, though nothing has ended the run.
+    """
     with transaction.atomic():
         round_ = Round.objects.select_for_update(of=("self",)).select_related("model", "base").get(pk=run.round_id)
-        if round_.state != RoundState.AGGREGATING or round_.fence != run.fence:
+        # a member that is removed ends the run under this lock, some time before the next one takes the fence
+        running = Run.objects.filter(pk=run.pk, state="running").exists()
+        if not running or round_.state != RoundState.AGGREGATING or round_.fence != run.fence:
             return False
         version = registry.publish_version(
             registry.NewVersion(
@@ -133,6 +142,9 @@ def publish(run: Run, sha256: str, size: int, step_norm: float) -> bool:
             Update(pk=member.update_id, state=UpdateState.AGGREGATED, share=share, version=version)
             for member, share in zip(decided.members, decided.shares, strict=True)
         ]
+        staged = Update.objects.filter(pk__in=[member.pk for member in members], state=UpdateState.STAGED).count()
+        if staged != len(members):
+            raise AggregationError(f"{staged} of {len(members)} members of {run} are staged")
         Update.objects.bulk_update(members, ["state", "share", "version"], batch_size=500)
         lifecycle.change_state(round_, RoundState.AGGREGATING, RoundState.PUBLISHED, ended_at=timezone.now())
         Run.objects.filter(pk=run.pk).update(state="published", ended_at=Now())

@@ -34,10 +34,13 @@ def tick(kind: str) -> None:
     reconcile(kind)
     for step in (
         key_rotation.rotate_when_due,
+        key_rotation.renew_descriptors,
         key_rotation.destroy_retired_keys,
         clients.delete_old_nonces,
         audit.finish_forgetting,
+        rounds.erase_leftovers,
         rounds.shred_old_rounds,
+        rounds.sweep_inbox,
         rounds.sweep_scratch,
         publication.sweep_shards,
     ):
@@ -51,12 +54,12 @@ def reconcile(kind: str) -> None:
         attempt(step)
 
 
-def attempt(step: Callable[[], object]) -> None:
-    """One step; its failure is logged and does not keep the others from running."""
+def attempt(step: Callable[..., object], *arguments: object) -> None:
+    """One step, or one step for one row; its failure is logged and does not keep the others from running."""
     try:
-        step()
+        step(*arguments)
     except Exception:
-        logger.exception("the reconciler's step %s failed; it will be tried again", step.__name__)
+        logger.exception("the reconciler's step %s%s failed; it will be tried again", step.__name__, arguments)
         close_old_connections()
 
 
@@ -77,19 +80,19 @@ def kick_updates() -> None:
     for update in rounds_selectors.updates_waiting():
         waited = Update.objects.filter(pk=update.pk, kicks=update.kicks)
         if waited.update(kicks=F("kicks") + 1, next_kick_at=Now() + pause_after(update.kicks)):
-            dispatch.kick(lifecycle.PROCESS, rounds.process_update, update.pk)
+            attempt(dispatch.kick, lifecycle.PROCESS, rounds.process_update, update.pk)
 
 
 def advance_rounds() -> None:
     """Open, seal and freeze what is due."""
     for round_id in rounds_selectors.rounds_live().values_list("pk", flat=True):
-        rounds.advance_round(round_id)
+        attempt(rounds.advance_round, round_id)
 
 
 def kick_rounds() -> None:
     """Ask again for aggregations whose message was lost or whose run has died."""
     for round_ in due(rounds_selectors.rounds_to_aggregate()):
-        dispatch.kick(lifecycle.AGGREGATE, runs.aggregate_round, round_.pk)
+        attempt(dispatch.kick, lifecycle.AGGREGATE, runs.aggregate_round, round_.pk)
 
 
 def due(rounds_: Iterable[Round]) -> Iterable[Round]:
@@ -107,4 +110,4 @@ def continue_runs() -> None:
     for run in Run.objects.filter(state="running", next_kick_at__lte=Now(), lease_expires_at__gt=Now()):
         claimed = Run.objects.filter(pk=run.pk, next_kick_at=run.next_kick_at)
         if claimed.update(next_kick_at=Now() + pause_after(0)):
-            runs.continue_run(run)
+            attempt(runs.continue_run, run)

@@ -6,6 +6,8 @@ that a lost message, a doubled one or a member that was killed changes nothing b
 """
 
 import hashlib
+import logging
+import time
 from datetime import timedelta
 
 import celery
@@ -20,20 +22,38 @@ from apps.aggregation.models import Run, Shard
 from apps.aggregation.services import publication
 from apps.audit import services as audit
 from apps.rounds import stores
-from apps.rounds.models import Round, Update
+from apps.rounds.models import IN_WORK_STATES, Round, Update
 from apps.rounds.selectors import staged_matrix
 from apps.rounds.services import lifecycle, process_update
 from boltz_core.aggregation import combine, decision, shards
 from boltz_core.rounds.states import RoundState, UpdateState
-from boltz_protocol.errors import NotNowError
+from boltz_protocol.errors import NotNowError, ServerFaultError
+
+logger = logging.getLogger(__name__)
 
 COMBINE = "aggregation.combine_shard"
 FINISH = "aggregation.finish_run"
 
 
+class RunEndedError(ServerFaultError):
+    """The run has ended while a shard of it was being combined; what was done is thrown away."""
+
+    default_code = "run_ended"
+
+
 def lease_end() -> Now:
     """When a run's lease taken or renewed now ends, by the database's clock."""
     return Now() + timedelta(seconds=settings.BOLTZ_LEASE_SECONDS)
+
+
+def renew(run: Run) -> None:
+    """Extend the lease of a run.
+
+    Raises:
+        RunEndedError: it is not running any more.
+    """
+    if Run.objects.filter(pk=run.pk, state="running").update(lease_expires_at=lease_end()) != 1:
+        raise RunEndedError(f"{run} has ended")
 
 
 def aggregate_round(round_id: int) -> None:
@@ -69,12 +89,12 @@ def new_run(round_: Round) -> Run | None:
         for pk, norm, examples in staged_updates(round_).values_list("pk", "norm", "examples")
     ]
     policy = round_.round_policy()
+    Run.objects.filter(round=round_, state="running").update(state="superseded", ended_at=Now())
     if len(members) < policy.quorum:
         reason = f"{len(members)} intact updates are left; the quorum is {policy.quorum}"
         lifecycle.end_without_version(round_, RoundState.AGGREGATING, reason)
         return None
-    Run.objects.filter(round=round_, state="running").update(state="superseded", ended_at=Now())
-    lost = Run.objects.filter(round=round_, state="superseded", started_at__gte=round_.frozen_at).count()
+    lost = Run.objects.filter(round=round_, state="superseded").count()
     if lost >= settings.BOLTZ_MAX_ATTEMPTS:
         fail_round(round_, f"{lost} runs were lost")
         return None
@@ -114,16 +134,19 @@ def run_again(round_: Round, *, actor: str) -> None:
     """Aggregate now, by hand: a round that is open is sealed first, one that has failed gets a new run.
 
     Raises:
-        NotNowError: `round_not_open`: it has ended, or is not open yet.
+        NotNowError: `round_not_open`: it has ended, or is not open yet; `too_few_updates`: it is open and stays so.
     """
     if round_.state == RoundState.OPEN:
+        check_quorum(round_)
         lifecycle.seal_round(round_, actor=actor)
         lifecycle.advance_round(round_.pk)
     elif round_.state == RoundState.FAILED:
         with transaction.atomic():
-            now = timezone.now()
-            fresh = {"reason": "", "frozen_at": now, "next_kick_at": now + timedelta(seconds=dispatch.retry_seconds())}
+            again = timezone.now() + timedelta(seconds=dispatch.retry_seconds())
+            fresh = {"reason": "", "next_kick_at": again, "kicks": 0}
             if lifecycle.change_state(round_, RoundState.FAILED, RoundState.AGGREGATING, **fresh):
+                # they do not count against the new one
+                Run.objects.filter(round=round_, state="superseded").update(state="failed", reason="lost")
                 audit.append("round.run_again", actor=actor, round=round_.label, detail={})
         dispatch.send_on_commit(lifecycle.AGGREGATE, round_.pk)
     elif round_.state in {RoundState.SEALED, RoundState.FROZEN, RoundState.AGGREGATING}:
@@ -131,6 +154,15 @@ def run_again(round_: Round, *, actor: str) -> None:
         dispatch.send_on_commit(lifecycle.AGGREGATE, round_.pk)
     else:
         raise NotNowError(f"{round_} is {round_.state}; there is nothing to aggregate", code="round_not_open")
+
+
+def check_quorum(round_: Round) -> None:
+    """Refuse to seal by hand what would only be abandoned: the round stays open for others to take part."""
+    hopeful = round_.updates.filter(state__in=[*IN_WORK_STATES, UpdateState.STAGED, UpdateState.QUARANTINED]).count()
+    quorum = round_.round_policy().quorum
+    if hopeful < quorum:
+        message = f"{round_} has {hopeful} updates and its quorum is {quorum}; it stays open. Abandon it to end it"
+        raise NotNowError(message, code="too_few_updates")
 
 
 def count_shards(round_: Round) -> int:
@@ -169,20 +201,40 @@ def combine_shard(run_id: int, number: int) -> None:
     run = Run.objects.select_related("round__model").get(pk=run_id)
     if run.state != "running" or run.results.filter(number=number).exists():
         return
-    Run.objects.filter(pk=run_id, state="running").update(lease_expires_at=lease_end())
     span = range_of(run, number)
     decided = decision.Decision.from_record(run.decision)
     try:
+        renew(run)
         with staged_matrix(run.round, [member.update_id for member in decided.members]) as matrix:
-            step = combine.combine_range(span, decided, matrix.open_segment)
+            step = combine.combine_range(span, decided, renewing(run, matrix.open_segment))
+        write_shard(run, number, span, step)
+    except RunEndedError as error:
+        logger.warning("%s", error)
     except stores.DamagedMemberError as error:
         remove_member(run, error)
-        return
-    write_shard(run, number, span, step)
+
+
+def renewing(run: Run, open_segment: combine.OpenSegment) -> combine.OpenSegment:
+    """`open_segment` that renews the run's lease three times in its length, however long the range is."""
+    pause = settings.BOLTZ_LEASE_SECONDS / 3
+    renewed = time.monotonic()
+
+    def open_and_renew(member: int, segment: int, out: np.ndarray) -> None:
+        nonlocal renewed
+        if time.monotonic() - renewed >= pause:
+            renew(run)
+            renewed = time.monotonic()
+        open_segment(member, segment, out)
+
+    return open_and_renew
 
 
 def write_shard(run: Run, number: int, span: shards.ParameterRange, step: np.ndarray) -> None:
-    """Store a combined range durably, then its row; the row is inserted once."""
+    """Store a combined range durably, then its row; the row is inserted once.
+
+    Raises:
+        RunEndedError: the run has ended meanwhile; the tick removes the file.
+    """
     raw = memoryview(step).cast("B")
     path = publication.shard_path(run.pk, number)
     with stores.partial_file(path.parent) as file:
@@ -192,35 +244,52 @@ def write_shard(run: Run, number: int, span: shards.ParameterRange, step: np.nda
         [Shard(run=run, number=number, start=span.start, stop=span.stop, sha256=hashlib.sha256(raw).hexdigest())],
         ignore_conflicts=True,
     )
-    Run.objects.filter(pk=run.pk, state="running").update(lease_expires_at=lease_end())
+    renew(run)
 
 
 def remove_member(run: Run, error: stores.DamagedMemberError) -> None:
-    """A member's segments are damaged on our side: the round goes on without it, under a new fence; logged."""
+    """A member's segments are damaged on our side: the round goes on without it, under a new fence; logged.
+
+    Members whose files are missing or cut go with it: a lost directory must not cost a run for each of them.
+    """
     with transaction.atomic():
         round_ = Round.objects.select_for_update(of=("self",)).select_related("model").get(pk=run.round_id)
         if round_.state != RoundState.AGGREGATING or round_.fence != run.fence:
             return
-        update = Update.objects.select_related("client").get(pk=error.update_id)
-        Update.objects.filter(pk=update.pk, state=UpdateState.STAGED).update(
-            state=UpdateState.EXPIRED, code="server_fault", reason="its staged segments were damaged on our disk"
-        )
-        audit.append(
-            "member.removed",
-            actor=lifecycle.SYSTEM,
-            subject=update.client.pseudonym,
-            round=round_.label,
-            detail={"upload_id": update.pk, "reason": error.code},
-        )
-        Run.objects.filter(pk=run.pk).update(state="failed", ended_at=Now(), reason=error.message[:200])
+        ended = Run.objects.filter(pk=run.pk, state="running")
+        if not ended.update(state="failed", ended_at=Now(), reason=error.message[:200]):
+            return
+        for update in staged_updates(round_).select_related("client"):
+            if update.pk == error.update_id or not is_whole(update, round_):
+                expire_member(update, round_, error.code)
     aggregate_round(run.round_id)
+
+
+def is_whole(update: Update, round_: Round) -> bool:
+    """Whether a member's staged file is there in its full length."""
+    path = stores.staged_path(round_.pk, update.pk, update.staged_attempt or 0)
+    return stores.staged_is_whole(path, round_.model.parameters)
+
+
+def expire_member(update: Update, round_: Round, reason: str) -> None:
+    """STAGED -> EXPIRED for a fault of our own, in the caller's transaction."""
+    Update.objects.filter(pk=update.pk, state=UpdateState.STAGED).update(
+        state=UpdateState.EXPIRED, code="server_fault", reason="its staged segments were damaged on our disk"
+    )
+    audit.append(
+        "member.removed",
+        actor=lifecycle.SYSTEM,
+        subject=update.client.pseudonym,
+        round=round_.label,
+        detail={"upload_id": update.pk, "reason": reason},
+    )
 
 
 def aggregate_now(round_: Round, *, actor: str) -> Round:
     """Aggregate a round in this process, from whatever state it is in: decide what waits, freeze, combine, publish.
 
     Raises:
-        NotNowError: `round_not_open`: it is not open yet, or was abandoned.
+        NotNowError: `round_not_open`: it is not open yet, or was abandoned; `too_few_updates`: it is open and stays so.
     """
     if round_.state == RoundState.PUBLISHED:
         return round_

@@ -14,7 +14,7 @@ from django.db import IntegrityError, transaction
 from apps.audit import services as audit
 from apps.clients import selectors
 from apps.clients.models import Client, ClientKey, EnrolmentToken, KeyState
-from apps.clients.services.nonces import spend_nonce
+from apps.clients.services.nonces import ReplayedError, spend_nonce
 from apps.clients.services.tokens import TokenRefusedError, use_token
 from boltz_core.rounds.states import ClientState
 from boltz_protocol.encoding import base64url, from_base64url
@@ -56,6 +56,9 @@ def enrol(verified: VerifiedEnrolment) -> tuple[ClientRecord, bool]:
             return _known(verified) or _admit(verified)
     except TokenRefusedError as error:
         audit.record_refusal("enrolment.refused", address=verified.address, reason=error.code)
+        raise
+    except ReplayedError:
+        audit.record_failed_authentication(address=verified.address, reason="replayed")
         raise
     except IntegrityError:
         # two requests met: the other one has taken the key or the name, and has committed

@@ -10,7 +10,7 @@ from django.db import connection
 from django.utils import timezone
 
 from apps.clients.models import SpentNonce
-from boltz_protocol.errors import SenderError
+from apps.wire.authentication_failure import AuthenticationFailedError
 from boltz_protocol.http_signature import ParsedSignature
 
 KEPT_AFTER_EXPIRY = timedelta(minutes=15)
@@ -22,10 +22,8 @@ SPEND_NONCE = """
 """
 
 
-class ReplayedError(SenderError):
+class ReplayedError(AuthenticationFailedError):
     """A request that was received before; from outside it looks like any other failed authentication."""
-
-    default_code = "authentication_failed"
 
 
 def spend_nonce(signature: ParsedSignature) -> None:
@@ -38,7 +36,7 @@ def spend_nonce(signature: ParsedSignature) -> None:
     with connection.cursor() as cursor:
         cursor.execute(SPEND_NONCE, [signature.kid, signature.nonce, expires_at])
         if cursor.rowcount != 1:
-            raise ReplayedError("authentication failed")
+            raise ReplayedError
 
 
 def delete_old_nonces() -> int:

@@ -34,7 +34,8 @@ class ArtifactView(APIView):
 
     @describe(
         summary="The weights of a version (safetensors); ETag is their SHA-256",
-        response={(200, "application/octet-stream"): bytes},
+        response=bytes,
+        media_type="application/octet-stream",
         errors=("unknown_model", "unknown_version", "range_not_satisfiable"),
         tags=["models"],
     )

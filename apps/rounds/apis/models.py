@@ -1,5 +1,7 @@
 """`GET /models...`: models, versions and rounds."""
 
+import re
+
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -11,6 +13,7 @@ from boltz_protocol.messages import ModelList, ModelView, RoundList, RoundView, 
 
 DEFAULT_LIMIT = 20
 LARGEST_LIMIT = 200
+LIMIT = re.compile(r"[1-9][0-9]{0,5}")
 
 
 class ModelsView(APIView):
@@ -19,8 +22,8 @@ class ModelsView(APIView):
     @describe(summary="All models", response=ModelList, tags=["models"])
     def get(self, request: Request) -> Response:
         """Each with its task, policy, current version and current round."""
-        views = tuple(selectors.model_view(model) for model in selectors.models_by_name())
-        return Response(ModelList(v=1, models=views))
+        views = selectors.model_views(list(selectors.models_by_name()))
+        return Response(ModelList(v=1, models=tuple(views)))
 
 
 class OneModelView(APIView):
@@ -82,6 +85,6 @@ def asked_limit(request: Request) -> int:
         SenderError: `bad_request`: not a number from 1 to `LARGEST_LIMIT`.
     """
     text = request.query_params.get("limit", str(DEFAULT_LIMIT))
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:6]) <= LARGEST_LIMIT):
+    if not (LIMIT.fullmatch(text) and int(text) <= LARGEST_LIMIT):
         raise SenderError(f"limit is a number from 1 to {LARGEST_LIMIT}", code="bad_request")
     return int(text)

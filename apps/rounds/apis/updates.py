@@ -5,6 +5,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from apps.clients.authentication import refuse
+from apps.clients.services import ReplayedError
 from apps.rounds import selectors, services
 from apps.wire.openapi import describe
 from apps.wire.request_body import announced_bytes
@@ -27,7 +29,7 @@ class ParticipationView(APIView):
     @describe(
         summary="Join a round; names the upload id, the same one each time",
         response=Participation,
-        errors=("unknown_model", "unknown_round", "round_not_open"),
+        errors=("unknown_model", "unknown_round", "round_not_open", "round_sealed"),
         tags=["rounds"],
     )
     def post(self, request: Request, name: str, number: str) -> Response:
@@ -53,7 +55,9 @@ class UpdateView(APIView):
         response=SignedDocument,
         statuses=(202,),
         errors=(
+            "unknown_model",
             "unknown_round",
+            "client_suspended",
             "not_joined",
             "not_your_upload",
             "round_not_open",
@@ -70,6 +74,7 @@ class UpdateView(APIView):
             "length_required",
             "content_encoding_refused",
             "unsupported_media_type",
+            "storage_unavailable",
         ),
         tags=["rounds"],
     )
@@ -87,8 +92,12 @@ class UpdateView(APIView):
             body_sha256=parse_content_digest(request.headers.get("Content-Digest", "")),
             length=announced_bytes(request),
         )
-        # the underlying request's own stream: DRF would parse, Django would keep it in memory
-        return Response(services.accept_update(upload, request._request), status=202)  # noqa: SLF001
+        try:
+            # the underlying request's own stream: DRF would parse, Django would keep it in memory
+            receipt = services.accept_update(upload, request._request)  # noqa: SLF001
+        except ReplayedError:
+            refuse(request, reason="replayed")
+        return Response(receipt, status=202)
 
     @describe(
         summary="What became of an update",

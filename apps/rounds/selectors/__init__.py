@@ -1,6 +1,6 @@
 """What the rounds app can tell. Selectors read and change nothing."""
 
-from apps.rounds.selectors.clients_view import model_view, round_view, round_views, update_status
+from apps.rounds.selectors.clients_view import model_view, model_views, round_view, round_views, update_status
 from apps.rounds.selectors.lookups import (
     find_model,
     find_round,
@@ -19,6 +19,7 @@ __all__ = [
     "find_update",
     "find_version",
     "model_view",
+    "model_views",
     "models_by_name",
     "round_view",
     "round_views",

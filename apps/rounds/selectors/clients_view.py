@@ -12,18 +12,28 @@ from boltz_protocol.messages import ModelView, RoundView, SignedDocument, Update
 
 def model_view(model: FederatedModel) -> ModelView:
     """A model with its policy, current version and current round."""
-    live = model.rounds.filter(state__in=LIVE_ROUND_STATES).first()
-    return ModelView(
-        v=1,
-        name=model.name,
-        mode=model.round_policy().mode,
-        task=model.task_spec(),
-        layout_digest=model.layout_digest,
-        parameters=model.parameters,
-        policy=model.round_policy(),
-        current_version=model.versions.get(state=VersionState.CURRENT).number,
-        current_round=live.number if live else None,
-    )
+    return model_views([model])[0]
+
+
+def model_views(models: Sequence[FederatedModel]) -> list[ModelView]:
+    """Several models, with one query a kind of number."""
+    current = ModelVersion.objects.filter(model__in=models, state=VersionState.CURRENT).order_by()
+    live = Round.objects.filter(model__in=models, state__in=LIVE_ROUND_STATES).order_by()
+    versions, rounds = (dict(rows.values_list("model", "number")) for rows in (current, live))
+    return [
+        ModelView(
+            v=1,
+            name=model.name,
+            mode=model.round_policy().mode,
+            task=model.task_spec(),
+            layout_digest=model.layout_digest,
+            parameters=model.parameters,
+            policy=model.round_policy(),
+            current_version=versions[model.pk],
+            current_round=rounds.get(model.pk),
+        )
+        for model in models
+    ]
 
 
 def round_view(round_: Round) -> RoundView:

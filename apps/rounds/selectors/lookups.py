@@ -1,13 +1,19 @@
 """One row by its public name, or an error that says what is not there."""
 
+import re
+
+import msgspec
 from django.db.models import QuerySet
 
 from apps.clients.models import Client
 from apps.rounds.models import LIVE_ROUND_STATES, FederatedModel, ModelVersion, Round, Update
 from boltz_core.rounds.states import VersionState
 from boltz_protocol.errors import SenderError
+from boltz_protocol.messages import Identifier, Name
 
 LARGEST_NUMBER = 2**31 - 1
+# one spelling for each number, and no more digits than can be meant
+NUMBER = re.compile(r"0|[1-9][0-9]{0,9}")
 
 
 def models_by_name() -> QuerySet[FederatedModel]:
@@ -21,15 +27,29 @@ def find_model(name: str) -> FederatedModel:
     Raises:
         SenderError: `unknown_model`.
     """
-    model = FederatedModel.objects.filter(name=name).first()
+    # what cannot be a name does not get to the database, which refuses NUL in its own way
+    model = FederatedModel.objects.filter(name=name).first() if is_a(name, Name) else None
     if model is None:
-        raise SenderError(f"there is no model named {name}", code="unknown_model")
+        raise SenderError(f"there is no model named {name:.64}", code="unknown_model")
     return model
 
 
+def is_a(text: str, kind: object) -> bool:
+    """Whether a part of a path can be such a name or id."""
+    try:
+        msgspec.convert(text, kind)
+    except msgspec.ValidationError:
+        return False
+    return True
+
+
 def number_of(text: str, kind: str) -> int:
-    """A number from a path."""
-    if not text.isascii() or not text.isdigit() or int(text[:11]) > LARGEST_NUMBER:
+    """A number from a path.
+
+    Raises:
+        SenderError: `unknown_version` or `unknown_round`: not the one spelling of a number that there can be.
+    """
+    if not NUMBER.fullmatch(text) or int(text) > LARGEST_NUMBER:
         raise SenderError(f"{text!r:.40} is not the number of a {kind}", code=f"unknown_{kind}")
     return int(text)
 
@@ -77,7 +97,8 @@ def find_update(round_: Round, upload_id: str, client: Client) -> Update:
         SenderError: `unknown_update`; also for another client's, so that ids cannot be probed.
     """
     updates = Update.objects.select_related("round__model", "version")
-    update = updates.filter(pk=upload_id, round=round_, client=client).first()
+    found = updates.filter(pk=upload_id, round=round_, client=client)
+    update = found.first() if is_a(upload_id, Identifier) else None
     if update is None:
         raise SenderError("you have no update with this id in this round", code="unknown_update")
     return update

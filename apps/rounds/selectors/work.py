@@ -10,10 +10,9 @@ BATCH = 200
 
 
 def updates_waiting() -> QuerySet[Update]:
-    """Updates whose message has had its time, or whose worker was lost; oldest first, a batch at a time."""
-    waiting = Q(state=UpdateState.RECEIVED, next_kick_at__lte=Now())
-    lost = Q(state=UpdateState.PROCESSING, lease_expires_at__lt=Now())
-    return Update.objects.filter(waiting | lost).order_by("received_at")[:BATCH]
+    """Updates whose message has had its time and that nobody works on; oldest first, a batch at a time."""
+    idle = Q(state=UpdateState.RECEIVED) | Q(state=UpdateState.PROCESSING, lease_expires_at__lt=Now())
+    return Update.objects.filter(idle, next_kick_at__lte=Now()).order_by("received_at")[:BATCH]
 
 
 def rounds_live() -> QuerySet[Round]:

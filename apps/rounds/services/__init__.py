@@ -1,10 +1,12 @@
 """What the rounds app can do. Views, tasks, admin and commands make one call into one of these functions."""
 
+from apps.rounds.services.erasure import erase_leftovers
+from apps.rounds.services.inbox import sweep_inbox
 from apps.rounds.services.ingest import process_update
-from apps.rounds.services.key_rotation import destroy_retired_keys, rotate_encryption_key
+from apps.rounds.services.key_rotation import destroy_retired_keys, rotate_encryption_key, rotate_signing_key
 from apps.rounds.services.lifecycle import abandon_round, advance_round, open_round, open_rounds_due, seal_round
 from apps.rounds.services.participation import join_round
-from apps.rounds.services.registry import ModelRequest, change_policy, create_model
+from apps.rounds.services.registry import ModelRequest, change_policy, change_schedule, create_model
 from apps.rounds.services.shredding import shred_old_rounds, sweep_scratch
 from apps.rounds.services.uploads import Upload, accept_update
 
@@ -15,14 +17,18 @@ __all__ = [
     "accept_update",
     "advance_round",
     "change_policy",
+    "change_schedule",
     "create_model",
     "destroy_retired_keys",
+    "erase_leftovers",
     "join_round",
     "open_round",
     "open_rounds_due",
     "process_update",
     "rotate_encryption_key",
+    "rotate_signing_key",
     "seal_round",
     "shred_old_rounds",
+    "sweep_inbox",
     "sweep_scratch",
 ]

@@ -80,8 +80,13 @@ def decide(update: Update, lease: leases.Lease) -> None:
 def reject(update: Update, lease: leases.Lease, error: SenderError) -> None:
     """PROCESSING -> REJECTED with a code and a reason that its client can read."""
     with transaction.atomic():
-        leases.finish(lease, UpdateState.REJECTED, code=error.code, reason=error.message[:300])
+        leases.finish(lease, UpdateState.REJECTED, code=error.code, reason=printable(error.message))
         log_decision(update, {"outcome": "rejected", "code": error.code})
+
+
+def printable(text: str) -> str:
+    """A reason that may quote what the client sent: without control characters, one of which (NUL) no row can hold."""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text[:300])
 
 
 def accept(update: Update, lease: leases.Lease, staged: Staged) -> None:
@@ -176,7 +181,12 @@ class last_step_of:  # noqa: N801 - reads as a phrase in a with statement
     def __enter__(self) -> Callable[[int], np.ndarray] | None:
         if self._base is None or self._base.base is None:
             return None
-        self._readers = [versions.WeightsReader(version, self._layout) for version in (self._base, self._base.base)]
+        try:
+            for version in (self._base, self._base.base):
+                self._readers.append(versions.WeightsReader(version, self._layout))
+        except BaseException:
+            self.__exit__()
+            raise
         return self._segment
 
     def _segment(self, index: int) -> np.ndarray:

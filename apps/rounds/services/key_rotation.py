@@ -25,11 +25,24 @@ def rotate_encryption_key(*, actor: str) -> MeshKey:
     with transaction.atomic():
         key = keys.rotate_encryption_key()
         audit.append("key.rotated", actor=actor, detail={"use": "enc", "kid": key.kid})
-        for round_ in Round.objects.select_for_update().filter(state=RoundState.OPEN).select_related("model"):
+        renew_descriptors()
+    return key
+
+
+def renew_descriptors() -> None:
+    """Put today's encryption key into the descriptor of every open round that names another one.
+
+    In the tick too: a round may have been opened while a rotation was on its way, and nobody could take part in it.
+    """
+    with transaction.atomic():
+        kid = keys.encryption_key().kid
+        rounds = Round.objects.select_for_update(of=("self",)).filter(state=RoundState.OPEN)
+        for round_ in rounds.select_related("model", "base"):
+            if round_.read_descriptor().encryption_key.kid == kid:
+                continue
             signed = lifecycle.sign_descriptor(round_)
             Round.objects.filter(pk=round_.pk).update(descriptor=msgspec.to_builtins(signed))
             lifecycle.log_descriptor("round.descriptor_renewed", round_, signed)
-    return key
 
 
 def rotate_signing_key(*, actor: str) -> MeshKey:
@@ -41,10 +54,14 @@ def rotate_signing_key(*, actor: str) -> MeshKey:
 
 
 def rotate_when_due() -> None:
-    """Rotate the encryption key when it has reached its age."""
+    """Rotate the encryption key when it has reached its age; once, however many ticks find that at the same time."""
     oldest = timezone.now() - timedelta(days=settings.BOLTZ_ENCRYPTION_KEY_DAYS)
-    if keys.encryption_key().not_before < oldest:
-        rotate_encryption_key(actor=lifecycle.SYSTEM)
+    if keys.encryption_key().not_before >= oldest:
+        return
+    with transaction.atomic():
+        keys.lock_key_operations()
+        if keys.encryption_key().not_before < oldest:
+            rotate_encryption_key(actor=lifecycle.SYSTEM)
 
 
 def destroy_retired_keys() -> list[str]:
@@ -55,7 +72,7 @@ def destroy_retired_keys() -> list[str]:
     destroyed = []
     for key in retired.exclude(kid__in=needed):
         audit.append("key.destruction_begun", actor=lifecycle.SYSTEM, detail={"use": "enc", "kid": key.kid})
-        keys.destroy_retired_key(key.kid)
-        audit.append("key.destroyed", actor=lifecycle.SYSTEM, detail={"use": "enc", "kid": key.kid})
-        destroyed.append(key.kid)
+        if keys.destroy_retired_key(key.kid):
+            audit.append("key.destroyed", actor=lifecycle.SYSTEM, detail={"use": "enc", "kid": key.kid})
+            destroyed.append(key.kid)
     return destroyed

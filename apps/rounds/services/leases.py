@@ -58,7 +58,13 @@ def claim(update_id: str) -> Lease | None:
             return None
         attempt = lost + update.failures + 1
         Update.objects.filter(pk=update_id).update(
-            state=UpdateState.PROCESSING, lost_leases=lost, lease_token=token, lease_expires_at=expiry()
+            state=UpdateState.PROCESSING,
+            lost_leases=lost,
+            lease_token=token,
+            lease_expires_at=expiry(),
+            # from here on messages are counted anew: for this attempt, should it be lost
+            next_kick_at=expiry(),
+            kicks=0,
         )
     return Lease(update_id, token, attempt)
 

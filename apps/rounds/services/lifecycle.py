@@ -6,10 +6,10 @@ of times. Each step is a conditional write: rows updated was not 1 means that so
 
 import hashlib
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NoReturn
 
 import msgspec
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
 from apps import dispatch
@@ -149,6 +149,28 @@ def log_descriptor(kind: str, round_: Round, signed: SignedDocument) -> None:
     audit.append(kind, actor=SYSTEM, round=round_.label, detail={"descriptor_sha256": digest})
 
 
+def hold_open(round_: Round) -> None:
+    """Keep a round open until the caller's transaction ends: sealing waits for this lock, so nothing comes after it.
+
+    Raises:
+        NotNowError: `round_not_open` before its time, `round_sealed` after it.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT 1 FROM rounds_round WHERE id = %s AND state = %s AND closes_at > now() FOR SHARE",
+            [round_.pk, RoundState.OPEN],
+        )
+        if cursor.fetchone() is None:
+            refuse_closed(round_)
+
+
+def refuse_closed(round_: Round) -> NoReturn:
+    """Say whether a round is not open yet, or no more."""
+    if round_.state == RoundState.SCHEDULED:
+        raise NotNowError(f"{round_} opens at {round_.opens_at.isoformat()}", code="round_not_open")
+    raise NotNowError(f"{round_} takes no more updates", code="round_sealed")
+
+
 def is_over(round_: Round) -> bool:
     """Whether the deadline has passed or the target is reached.
 
@@ -175,12 +197,12 @@ def seal_round(round_: Round, *, actor: str) -> None:
 
 def freeze(round_: Round) -> None:
     """SEALED -> FROZEN when nothing is in work: the membership is fixed. Too few: ABANDONED."""
-    if round_.updates.filter(state__in=IN_WORK_STATES).exists():
-        return
     with transaction.atomic():
         # an erasure locks the same row: members cannot vanish between the count and the freeze
         if Round.objects.select_for_update().get(pk=round_.pk).state != RoundState.SEALED:
             round_.refresh_from_db()
+            return
+        if round_.updates.filter(state__in=IN_WORK_STATES).exists():
             return
         round_.updates.filter(state=UpdateState.QUARANTINED).update(
             state=UpdateState.EXPIRED, decided_at=timezone.now()

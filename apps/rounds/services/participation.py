@@ -7,8 +7,7 @@ from django.db import transaction
 from apps.audit import services as audit
 from apps.clients.models import Client
 from apps.rounds.models import Participation, Round
-from boltz_core.rounds.states import RoundState
-from boltz_protocol.errors import NotNowError
+from apps.rounds.services import lifecycle
 
 UPLOAD_ID_BYTES = 16
 
@@ -17,16 +16,13 @@ def join_round(round_: Round, client: Client) -> Participation:
     """Note that a client takes part and name its upload id; the same one however often it asks.
 
     Raises:
-        NotNowError: `round_not_open`, unless the client had joined before.
+        NotNowError: `round_not_open` or `round_sealed`, unless the client had joined before.
     """
     with transaction.atomic():
         joined = Participation.objects.filter(round=round_, client=client).first()
         if joined:
             return joined
-        if round_.state != RoundState.OPEN:
-            raise NotNowError(
-                f"round {round_.number} of {round_.model} is {round_.state}, not open", code="round_not_open"
-            )
+        lifecycle.hold_open(round_)
         participation, created = Participation.objects.get_or_create(
             round=round_, client=client, defaults={"upload_id": secrets.token_urlsafe(UPLOAD_ID_BYTES)}
         )

@@ -51,7 +51,10 @@ def create_model(request: ModelRequest, *, actor: str) -> FederatedModel:
     check_policy(request.policy)
     weights = seed_weights(request)
     layout = Layout.of(weights)
-    sha256, size = versions.write_weights(layout, [memoryview(flatten(weights, layout)).cast("B")])
+    vector = flatten(weights, layout)
+    if not np.isfinite(vector).all():
+        raise SenderError("the first weights hold NaN or infinite numbers", code="invalid_task")
+    sha256, size = versions.write_weights(layout, [memoryview(vector).cast("B")])
     try:
         with transaction.atomic():
             model = FederatedModel.objects.create(
@@ -153,3 +156,11 @@ def change_policy(model: FederatedModel, policy: RoundPolicy, *, actor: str) -> 
     with transaction.atomic():
         FederatedModel.objects.filter(pk=model.pk).update(policy=msgspec.to_builtins(policy))
         audit.append("policy.changed", actor=actor, detail={"model": model.name, "policy": msgspec.to_builtins(policy)})
+
+
+def change_schedule(model: FederatedModel, *, keeps_open: bool, pause_seconds: int, actor: str) -> None:
+    """Say whether a model opens its next round by itself, and how long after the last one has ended."""
+    schedule = {"keeps_open": keeps_open, "pause_seconds": pause_seconds}
+    with transaction.atomic():
+        FederatedModel.objects.filter(pk=model.pk).update(**schedule)
+        audit.append("schedule.changed", actor=actor, detail={"model": model.name, **schedule})

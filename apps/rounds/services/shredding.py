@@ -45,8 +45,8 @@ def shred_round(round_: Round) -> None:
         stores.delete_envelope(sha256)
     with transaction.atomic():
         round_.updates.update(staged_key=None)
-        Round.objects.filter(pk=round_.pk, shredded_at__isnull=True).update(shredded_at=Now())
-        audit.append("round.shredded", actor="system", round=round_.label, detail={"kid": round_.staging_kid})
+        if Round.objects.filter(pk=round_.pk, shredded_at__isnull=True).update(shredded_at=Now()):
+            audit.append("round.shredded", actor="system", round=round_.label, detail={"kid": round_.staging_kid})
 
 
 def sweep_scratch() -> int:

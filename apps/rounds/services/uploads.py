@@ -1,19 +1,23 @@
 """Taking an upload: durable before the answer, hashed once, idempotent, and indifferent to Redis.
 
 Order: what can be refused from headers is refused before the body is read; the body streams to a partial file while
-it is hashed, its clear header is compared to the path after the first block; fsync, rename; then one transaction
-spends the nonce, inserts the row and the log entry; commit; only then the receipt. A retry of the same bytes gets the
-same receipt, other bytes are a conflict.
+it is hashed, its clear header is compared to the path after the first block; then one transaction spends the nonce,
+inserts the row and the log entry, and last of all gives the file its name, durably; commit; only then the receipt. So
+a row has its file, and a file its row, but for a process that is killed between name and commit: inbox.py sweeps what
+it left. A retry of the same bytes gets the same receipt, other bytes are a conflict.
 """
 
+import contextlib
 import hashlib
 import io
+import os
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import BinaryIO, NoReturn, Protocol
 
 import msgspec
 from django.db import IntegrityError, connection, transaction
+from django.http.request import UnreadablePostError
 from django.utils import timezone
 
 from apps import dispatch
@@ -21,9 +25,9 @@ from apps.audit import services as audit
 from apps.clients import services as clients
 from apps.clients.models import Client, ClientKey
 from apps.keys import services as keys
-from apps.rounds import stores
+from apps.rounds import selectors, stores
 from apps.rounds.models import Participation, Round, Update
-from apps.rounds.services import lifecycle
+from apps.rounds.services import inbox, lifecycle
 from boltz_core.rounds.states import ClientState, RoundState
 from boltz_protocol import envelope
 from boltz_protocol.encoding import base64url
@@ -63,10 +67,12 @@ def accept_update(upload: Upload, body: Body) -> SignedDocument:
     """Store an update and promise it: returns the signed receipt, the same one for the same bytes.
 
     Raises:
-        SenderError: `unknown_round`, `not_your_upload`, `body_too_large`, `body_incomplete`, `digest_mismatch`,
-            `malformed_envelope`, `header_mismatch`.
+        SenderError: `unknown_model`, `unknown_round`, `not_your_upload`, `body_too_large`, `body_incomplete`,
+            `digest_mismatch`, `malformed_envelope`, `header_mismatch`.
         NotNowError: `not_joined`, `round_not_open`, `round_sealed`, `wrong_base_version`, `encryption_key_retired`,
-            `upload_conflict`, `already_submitted`.
+            `upload_conflict`, `already_submitted`, `client_suspended`.
+        ReplayedError: this very request was received before.
+        OSError: the disk is full or broken; nothing was kept.
     """
     round_ = find_round(upload)
     try:
@@ -75,17 +81,16 @@ def accept_update(upload: Upload, body: Body) -> SignedDocument:
             return repeat_receipt(known, upload, body)
         check_open(round_)
         return store_update(upload, round_, body)
-    except (SenderError, NotNowError):
+    except (SenderError, NotNowError, OSError):
         # an answer sent before the body was read may be lost with the connection
-        drain(body, upload.length)
+        with contextlib.suppress(UnreadablePostError):
+            drain(body, upload.length)
         raise
 
 
 def find_round(upload: Upload) -> Round:
     """The round of the path; its envelope limit is checked against the announced length before anything is read."""
-    round_ = Round.objects.select_related("model", "base").filter(model__name=upload.model, number=upload.round).first()
-    if round_ is None:
-        raise SenderError(f"there is no round {upload.round} of a model {upload.model}", code="unknown_round")
+    round_ = selectors.find_round(upload.model, str(upload.round))
     limit = envelope.max_envelope_bytes(round_.model.tensor_layout())
     if upload.length > limit:
         message = f"the body has {upload.length} bytes; an update of {upload.model} has at most {limit}"
@@ -95,16 +100,15 @@ def find_round(upload: Upload) -> Round:
 
 def find_known(upload: Upload, round_: Round) -> Update | None:
     """The update that this upload repeats, if any. The upload id must belong to this client and round."""
-    participation = Participation.objects.filter(upload_id=upload.upload_id).first()
     mine = Participation.objects.filter(round=round_, client=upload.client).first()
-    if participation is None and mine is None:
+    if mine is None:
         raise NotNowError("join the round first: POST its participation", code="not_joined")
-    if participation is None or participation != mine:
-        submitted = Update.objects.filter(round=round_, client=upload.client).exists()
-        if submitted:
-            raise NotNowError("you have an update in this round already, under another id", code="already_submitted")
-        raise SenderError("this upload id is not the one you were given for this round", code="not_your_upload")
-    return Update.objects.filter(pk=upload.upload_id).first()
+    known = Update.objects.filter(round=round_, client=upload.client).first()
+    if mine.upload_id == upload.upload_id:
+        return known
+    if known is not None:
+        raise NotNowError("you have an update in this round already, under another id", code="already_submitted")
+    raise SenderError("this upload id is not the one you were given for this round", code="not_your_upload")
 
 
 def repeat_receipt(known: Update, upload: Upload, body: Body) -> SignedDocument:
@@ -117,28 +121,24 @@ def repeat_receipt(known: Update, upload: Upload, body: Body) -> SignedDocument:
 
 
 def check_open(round_: Round) -> None:
-    """Refuse what comes too early or too late."""
-    if round_.state == RoundState.SCHEDULED:
-        raise NotNowError(f"{round_} opens at {round_.opens_at.isoformat()}", code="round_not_open")
+    """Refuse what comes too early or too late, before the body is read."""
     if round_.state != RoundState.OPEN or round_.closes_at <= timezone.now():
-        raise NotNowError(f"{round_} takes no more uploads", code="round_sealed")
+        lifecycle.refuse_closed(round_)
 
 
 def store_update(upload: Upload, round_: Round, body: Body) -> SignedDocument:
     """Stream the body to disk, then insert the row; returns the receipt."""
     with stores.partial_file(stores.inbox()) as file:
         header = receive(upload, round_, body, file)
-        target = stores.envelope_path(upload.body_sha256.hex())
-        stores.publish_file(file, target)
-    try:
-        with transaction.atomic():
-            receipt = insert_update(upload, round_, header)
-    except IntegrityError:
-        return resolve_conflict(upload, round_)
-    except BaseException:
-        if not Update.objects.filter(body_sha256=upload.body_sha256.hex()).exists():
-            stores.delete_envelope(upload.body_sha256.hex())
-        raise
+        try:
+            with transaction.atomic():
+                receipt = insert_update(upload, round_, header)
+                stores.publish_file(file, stores.envelope_path(upload.body_sha256.hex()))
+        except IntegrityError:
+            return resolve_conflict(upload, round_)
+        except Exception:
+            inbox.discard_unclaimed(upload.body_sha256.hex())
+            raise
     dispatch.send_on_commit(lifecycle.PROCESS, upload.upload_id)
     return receipt
 
@@ -160,6 +160,8 @@ def receive(upload: Upload, round_: Round, body: Body, file: BinaryIO) -> Envelo
         raise SenderError(f"the body ended after {received} of {upload.length} bytes", code="body_incomplete")
     if digest.digest() != upload.body_sha256:
         raise SenderError("the body is not the one whose digest was signed", code="digest_mismatch")
+    # here, where it keeps no lock: inside the transaction the bytes are on the disk already
+    os.fsync(file.fileno())
     return header
 
 
@@ -191,6 +193,11 @@ def check_header(header: EnvelopeHeader, upload: Upload, round_: Round) -> None:
         raise NotNowError(message + (base.weights_sha256[:12] if base else "not fixed"), code="wrong_base_version")
     if header.layout_digest != round_.model.layout_digest:
         raise SenderError("the update has another tensor layout than the model", code="header_mismatch")
+    check_key(header)
+
+
+def check_key(header: EnvelopeHeader) -> None:
+    """Refuse an envelope for a key that may be destroyed before the update is decided."""
     if not keys.is_usable(header.server_kid):
         message = "the encryption key is retired; fetch the round's descriptor again and seal with the new key"
         raise NotNowError(message, code="encryption_key_retired")
@@ -203,25 +210,27 @@ def refuse_header(found: tuple[object, ...], right: tuple[object, ...]) -> NoRet
     raise SenderError(f"the envelope's header names another {wrong} than the request", code="header_mismatch")
 
 
-def lock_open_round(round_: Round, client: Client) -> None:
-    """Hold the round open until commit: sealing waits for this lock, so that nothing is inserted after the seal.
+def hold_active(client: Client) -> None:
+    """Keep a client active until commit; it may have been suspended while the body was on its way.
 
-    The client's state is read again: it may have been suspended while the body was on its way.
+    An erasure waits for this lock and then sees the update, which would outlive its client otherwise. Erasures lock
+    the client first and rounds after it, and so do uploads.
     """
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT 1 FROM rounds_round WHERE id = %s AND state = %s AND closes_at > now() FOR SHARE",
-            [round_.pk, RoundState.OPEN],
+            "SELECT 1 FROM clients_client WHERE id = %s AND state = %s FOR SHARE", [client.pk, ClientState.ACTIVE]
         )
         if cursor.fetchone() is None:
-            raise NotNowError(f"{round_} takes no more uploads", code="round_sealed")
-    if not Client.objects.filter(pk=client.pk, state=ClientState.ACTIVE).exists():
-        raise NotNowError("this client may not take part", code="client_suspended")
+            raise NotNowError("this client may not take part", code="client_suspended")
 
 
 def insert_update(upload: Upload, round_: Round, header: EnvelopeHeader) -> SignedDocument:
     """Spend the nonce, insert the update with its log entry and receipt, in the caller's transaction."""
-    lock_open_round(round_, upload.client)
+    inbox.hold_inbox()
+    hold_active(upload.client)
+    lifecycle.hold_open(round_)
+    # again: a slow body may outlast the grace time of a key that was retired meanwhile
+    check_key(header)
     clients.spend_nonce(upload.signature)
     received_at = timezone.now()
     entry = audit.append(

@@ -7,13 +7,15 @@ import os
 from argparse import ArgumentParser
 from typing import Any
 
+from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.management import call_command
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 
 from apps.audit import services as audit
 from apps.keys import services as keys
 from apps.rounds.selectors import models_by_name
+from boltz_protocol.errors import BoltzError
 
 STARTER = "boltz-core"
 
@@ -29,11 +31,17 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Make it."""
-        for key in keys.ensure_mesh_keys():
+        try:
+            made = keys.ensure_mesh_keys()
+        except BoltzError as error:
+            raise CommandError(error.message) from error
+        for key in made:
             audit.append("key.made", actor="command-line", detail={"use": key.use, "kid": key.kid})
         self.make_admin()
         if not options["no_model"] and not models_by_name().filter(name=STARTER).exists():
-            call_command("create_model", starter=STARTER, keep_open=True, open=True, stdout=self.stdout)
+            # on a machine of one's own, one client shall see the whole way to a version
+            quorum = {"quorum": 1} if settings.BOLTZ_DEV_MODE else {}
+            call_command("create_model", starter=STARTER, keep_open=True, open=True, stdout=self.stdout, **quorum)
 
     def make_admin(self) -> None:
         """The first operator, when there is none and a password is given; there is no default password."""

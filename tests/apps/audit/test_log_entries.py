@@ -43,8 +43,15 @@ def test_a_leaf_commits_to_its_detail_under_a_salt(db):
 
 def test_floats_and_times_are_written_as_strings(db):
     when = datetime(2026, 1, 2, tzinfo=UTC)
-    entry = audit.append("run.finished", actor="system", detail={"norms": [0.1, 2.0], "at": {"t": when}, "n": 3, "none": None})
-    assert audit.read_detail(entry) == {"norms": ["0.1", "2.0"], "at": {"t": "2026-01-02T00:00:00+00:00"}, "n": 3, "none": None}
+    entry = audit.append(
+        "run.finished", actor="system", detail={"norms": [0.1, 2.0], "at": {"t": when}, "n": 3, "none": None}
+    )
+    assert audit.read_detail(entry) == {
+        "norms": ["0.1", "2.0"],
+        "at": {"t": "2026-01-02T00:00:00+00:00"},
+        "n": 3,
+        "none": None,
+    }
 
 
 def test_a_subjects_detail_lies_sealed_and_can_be_read(db):
@@ -85,9 +92,9 @@ def test_postgres_refuses_to_change_the_log(db, change):
 
 
 def test_an_entry_goes_with_the_transaction_that_it_is_part_of(db):
-    with pytest.raises(ZeroDivisionError), transaction.atomic():
+    with transaction.atomic():
         audit.append("model.created", actor="system", detail={})
-        raise ZeroDivisionError
+        transaction.set_rollback(True)
     assert not LogEntry.objects.exists()
 
 

@@ -138,7 +138,7 @@ def test_a_body_that_the_signature_does_not_cover_is_refused(alpha):
 
 
 def test_a_digest_in_another_spelling_is_refused(alpha, monkeypatch):
-    monkeypatch.setattr("boltz_protocol.http_signature.content_digest", lambda sha256: "md5=:AAAA:")
+    monkeypatch.setattr("boltz_protocol.http_signature.content_digest", lambda _: "md5=:AAAA:")
     assert refusal(alpha.post(KEYS, body=b'{"v":1}')) == FAILED
     assert reasons() == ["digest_malformed"]
 
@@ -162,7 +162,9 @@ def test_an_unknown_key_costs_a_verification_too(alpha, monkeypatch):
     """User enumeration by timing: the same expensive step runs whether the key is known or not."""
     verified = []
     real = authentication.signing.verify_signature
-    monkeypatch.setattr(authentication.signing, "verify_signature", lambda *args: verified.append(args[0]) or real(*args))
+    monkeypatch.setattr(
+        authentication.signing, "verify_signature", lambda *args: verified.append(args[0]) or real(*args)
+    )
     stranger = SignedClient(alpha.http, Signer())
     assert refusal(stranger.get(ME)) == FAILED
     assert verified == [authentication.DUMMY_PUBLIC_KEY]
@@ -201,7 +203,7 @@ def test_a_body_is_judged_by_its_headers_before_it_is_read(alpha, headers, expec
 
 
 def test_a_body_past_the_limit_is_not_kept_in_memory(alpha, monkeypatch):
-    monkeypatch.setattr(HttpRequest, "body", property(lambda request: pytest.fail("the body was read")))
+    monkeypatch.setattr(HttpRequest, "body", property(lambda _: pytest.fail("the body was read")))
     headers = alpha.signer.headers("POST", KEYS, body=b"x" * 70_000)
     assert refusal(alpha.http.post(KEYS, content=b"x" * 70_000, headers=headers)) == (413, "body_too_large")
 
@@ -261,12 +263,14 @@ def test_a_nonce_that_many_spend_at_once_is_spent_once():
 
 def test_an_uploading_view_checks_its_own_body(alpha, rf):
     """`streams_body`: the headers are verified, the body is left alone and the nonce unspent."""
+
     class Upload(APIView):
         streams_body = True
         authentication_classes = (authentication.SignatureAuthentication,)
         permission_classes = (AllowAny,)
 
         def put(self, request):
+            assert request.user.is_authenticated
             clients.spend_nonce(request.auth)
             return Response({"client": request.user.client.name, "body": len(request._request.read())})
 

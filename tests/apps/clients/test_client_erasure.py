@@ -45,8 +45,15 @@ def test_a_client_that_leaves_is_forgotten(alpha):
 
 def test_no_row_of_any_table_holds_the_name_any_more(alpha):
     alpha.delete(ME)
-    rows = [*Client.objects.values(), *LogEntry.objects.values(), *LogDetail.objects.values(), *Subject.objects.values()]
-    text = repr([{key: bytes(value) if isinstance(value, memoryview) else value for key, value in row.items()} for row in rows])
+    rows = [
+        *Client.objects.values(),
+        *LogEntry.objects.values(),
+        *LogDetail.objects.values(),
+        *Subject.objects.values(),
+    ]
+    text = repr(
+        [{key: bytes(value) if isinstance(value, memoryview) else value for key, value in row.items()} for row in rows]
+    )
     assert "Ada" not in text
     assert "London" not in text
 
@@ -111,7 +118,7 @@ def test_when_another_app_cannot_erase_nothing_is_erased(alpha, listener):
 
 def test_a_crash_before_the_key_is_destroyed_is_mended_by_the_tick(alpha, monkeypatch):
     with monkeypatch.context() as crash:
-        crash.setattr("apps.clients.services.erasure._forget", lambda pseudonym: None)
+        crash.setattr("apps.clients.services.erasure._forget", lambda _: None)
         alpha.delete(ME)
     assert keys.key_store().exists(Subject.objects.get().kid)
     assert audit.finish_forgetting() == 1
@@ -120,7 +127,7 @@ def test_a_crash_before_the_key_is_destroyed_is_mended_by_the_tick(alpha, monkey
 
 def test_a_crash_before_the_key_is_destroyed_is_mended_by_asking_again(alpha, monkeypatch):
     with monkeypatch.context() as crash:
-        crash.setattr("apps.clients.services.erasure._forget", lambda pseudonym: None)
+        crash.setattr("apps.clients.services.erasure._forget", lambda _: None)
         alpha.delete(ME)
     assert alpha.delete(ME).status_code == 204
     assert not keys.key_store().exists(Subject.objects.get().kid)

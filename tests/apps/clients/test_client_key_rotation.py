@@ -126,7 +126,10 @@ def test_a_key_that_was_used_before_is_refused(alpha, whose):
         new = enrolled(alpha.http, "beta").signer
     else:
         new, alpha.signer = alpha.signer, (next_signer := Signer())
-        assert SignedClient(alpha.http, new).post(KEYS, rotation(replace(alpha, signer=new), next_signer)).status_code == 200
+        assert (
+            SignedClient(alpha.http, new).post(KEYS, rotation(replace(alpha, signer=new), next_signer)).status_code
+            == 200
+        )
     assert refusal(alpha.post(KEYS, rotation(alpha, new))) == (409, "key_in_use")
     assert alpha.get(ME).status_code == 200
 
@@ -136,7 +139,8 @@ def test_of_two_rotations_at_once_one_counts(mesh_http):
     alpha = enrolled(mesh_http, "alpha")
     client, old_key = Client.objects.get(), ClientKey.objects.get()
     rotations = [
-        KeyRotation(client=client, old_key=old_key, authority=AUTHORITY, request=rotation(alpha, Signer())) for _ in range(2)
+        KeyRotation(client=client, old_key=old_key, authority=AUTHORITY, request=rotation(alpha, Signer()))
+        for _ in range(2)
     ]
     outcomes = together(*[lambda one=one: clients.rotate_key(one) for one in rotations])
     errors = [outcome for outcome in outcomes if isinstance(outcome, NotNowError)]

@@ -15,7 +15,7 @@ from boltz_protocol import codec
 from boltz_protocol.encoding import base64url
 from boltz_protocol.http_signature import ParsedSignature
 from boltz_protocol.messages import ClientRecord
-from tests.apps.signed_requests import CLIENTS, SignedClient, Signer, enrolled, enrolment, read, refusal
+from tests.apps.signed_requests import CLIENTS, ME, SignedClient, Signer, enrolled, enrolment, read, refusal
 from tests.apps.together import together
 
 
@@ -61,7 +61,10 @@ def test_the_same_key_gets_the_same_client_again(newcomer):
 def test_a_request_that_is_played_again_is_refused(newcomer):
     body = enrolment(newcomer.signer)
     assert newcomer.post(CLIENTS, body, nonce=b"n" * 16).status_code == 201
-    assert refusal(newcomer.post(CLIENTS, body, nonce=b"n" * 16)) == (401, "authentication_failed")
+    replayed = newcomer.post(CLIENTS, body, nonce=b"n" * 16)
+    assert refusal(replayed) == (401, "authentication_failed")
+    assert replayed.content == newcomer.http.get(ME).content
+    assert audit.read_detail(log.entries_of_type("authentication.failed").last()) == {"reason": "replayed"}
 
 
 @pytest.mark.parametrize("name", ["alpha", "ALPHA"])
@@ -224,4 +227,6 @@ def verified(name, text=None, *, signer=None):
     signature = ParsedSignature(
         kid=signer.kid, nonce=base64url(secrets.token_bytes(16)), created=1, expires=2, base=b"", signature=b""
     )
-    return clients.VerifiedEnrolment(request=enrolment(signer, name, token=text), signature=signature, address="192.0.2.1")
+    return clients.VerifiedEnrolment(
+        request=enrolment(signer, name, token=text), signature=signature, address="192.0.2.1"
+    )

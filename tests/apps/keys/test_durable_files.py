@@ -64,7 +64,10 @@ def test_a_link_put_in_the_place_of_a_key_is_not_followed(tmp_path):
 
 def test_after_a_sigkill_every_file_is_whole_or_absent(tmp_path):
     writer = subprocess.Popen(
-        [sys.executable, "-c", WRITER, str(tmp_path)], stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": "."}
+        [sys.executable, "-c", WRITER, str(tmp_path)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": "."},
     )
     with writer:
         promised = [int(writer.stdout.readline()) for _ in range(30)][-1]

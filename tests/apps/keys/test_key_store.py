@@ -53,7 +53,12 @@ def test_sealed_bytes_open_with_the_same_key_and_context_only(store):
     kid, other = put_symmetric(store), put_symmetric(store, b"t" * 32)
     sealed = store.seal(kid, b"plain", b"context")
     assert store.open_sealed(kid, sealed, b"context") == b"plain"
-    for wrong in ((kid, sealed, b"another"), (other, sealed, b"context"), (kid, sealed[:-1], b"context"), (kid, b"", b"context")):
+    for wrong in (
+        (kid, sealed, b"another"),
+        (other, sealed, b"context"),
+        (kid, sealed[:-1], b"context"),
+        (kid, b"", b"context"),
+    ):
         with pytest.raises(KeyStoreError) as caught:
             store.open_sealed(*wrong)
         assert caught.value.code == "sealed_bytes_damaged"
@@ -97,7 +102,9 @@ def test_destroying_what_is_gone_says_so(store):
     assert (store.destroy(kid), store.destroy(kid)) == (True, False)
 
 
-@pytest.mark.parametrize("kid", ["", "../../etc/passwd", "a" * 42, "a" * 44, "a" * 42 + ".", "a" * 42 + "/", "a" * 43 + "\n"])
+@pytest.mark.parametrize(
+    "kid", ["", "../../etc/passwd", "a" * 42, "a" * 44, "a" * 42 + ".", "a" * 42 + "/", "a" * 43 + "\n"]
+)
 def test_what_is_not_a_key_id_reaches_no_path(store, kid):
     for method in (store.exists, store.destroy):
         with pytest.raises(KeyMissingError):
@@ -174,12 +181,21 @@ def test_a_passphrase_gives_the_same_key_to_every_process_and_another_to_every_s
     first, second = tmp_path / "a", tmp_path / "b"
     key = key_encryption.key_from_passphrase("correct horse", first)
     assert key == key_encryption.key_from_passphrase("correct horse", first)
-    assert len({key, key_encryption.key_from_passphrase("correct horse", second), key_encryption.key_from_passphrase("other", first)}) == 3
+    assert (
+        len(
+            {
+                key,
+                key_encryption.key_from_passphrase("correct horse", second),
+                key_encryption.key_from_passphrase("other", first),
+            }
+        )
+        == 3
+    )
     assert len(key) == 32
 
 
 def test_two_processes_that_start_at_once_agree_on_the_salt(tmp_path, monkeypatch):
     winner = key_encryption.key_from_passphrase("correct horse", tmp_path)
     # the loser looked before the winner wrote
-    monkeypatch.setattr(type(tmp_path), "exists", lambda path: False)
+    monkeypatch.setattr(type(tmp_path), "exists", lambda _: False)
     assert key_encryption.key_from_passphrase("correct horse", tmp_path) == winner

@@ -55,10 +55,15 @@ def test_published_keys_are_what_clients_accept(db, mesh_http):
 
 def test_the_mesh_signs_as_its_current_key(db):
     keys.ensure_mesh_keys()
-    message = KeySuccession(v=1, old_kid="x" * 43, new=keys.signing_key().jwk(), created_at=keys.signing_key().not_before)
+    message = KeySuccession(
+        v=1, old_kid="x" * 43, new=keys.signing_key().jwk(), created_at=keys.signing_key().not_before
+    )
     document = keys.sign_document(message, signing.Purpose.KEY_SUCCESSION)
     assert document.kid == keys.signing_key().kid
-    assert signing.verify_document(document, KeySuccession, purpose=signing.Purpose.KEY_SUCCESSION, keys=public_keys()) == message
+    assert (
+        signing.verify_document(document, KeySuccession, purpose=signing.Purpose.KEY_SUCCESSION, keys=public_keys())
+        == message
+    )
 
 
 def test_a_new_signing_key_is_signed_for_by_the_old_one(db):
@@ -73,7 +78,10 @@ def test_a_new_signing_key_is_signed_for_by_the_old_one(db):
     assert (succession.old_kid, succession.new.kid) == (old.kid, new.kid)
     # and so on from there, without any other trust
     trusted = {succession.new.kid: signing.ed25519_from_jwk(succession.new)}
-    assert signing.verify_document(second, KeySuccession, purpose=signing.Purpose.KEY_SUCCESSION, keys=trusted).new.kid == newer.kid
+    assert (
+        signing.verify_document(second, KeySuccession, purpose=signing.Purpose.KEY_SUCCESSION, keys=trusted).new.kid
+        == newer.kid
+    )
     assert msgspec.convert(new.succession, SignedDocument) == first
 
 

@@ -16,8 +16,9 @@ def test_three_clients_train_a_version(mesh):
     round_ = mesh.round()
     assert (round_.state, round_.version.number, round_.version.members) == ("published", 1, 3)
     for result in results:
-        status = result.wait(1)
-        assert (status.state, status.version) == ("aggregated", 1)
+        told = result.wait(1)
+        assert (told.status.state, told.status.version) == ("aggregated", 1)
+        assert told.decision == "aggregated into version 1"
     assert sum(update.share for update in Update.objects.all()) == pytest.approx(1)
     pulled = mesh.clients["client-0"].pull("boltz-core")
     assert pulled.manifest.number == 1

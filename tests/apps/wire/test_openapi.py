@@ -1,9 +1,13 @@
 import re
+from io import StringIO
 
 import pytest
+from django.core.management import call_command
+from django.urls import path
 from drf_spectacular.generators import SchemaGenerator
+from rest_framework.views import APIView
 
-from apps.wire.openapi import schemas_of
+from apps.wire.openapi import describe, schemas_of
 from boltz_federated import openapi
 from boltz_protocol import messages
 
@@ -35,13 +39,35 @@ def test_a_view_is_described_by_the_messages_that_it_takes_and_gives(document):
     assert reference(enrol["requestBody"]["content"]["application/json"]) == "EnrolmentRequest"
     for status in ("201", "200"):
         assert reference(enrol["responses"][status]["content"]["application/json"]) == "ClientRecord"
-    assert document["components"]["schemas"]["ClientRecord"]["properties"]["trust"] == {"$ref": "#/components/schemas/TrustView"}
+    assert document["components"]["schemas"]["ClientRecord"]["properties"]["trust"] == {
+        "$ref": "#/components/schemas/TrustView"
+    }
 
 
 def test_every_reference_leads_somewhere(document):
     schemas = document["components"]["schemas"]
     assert {found.rsplit("/", 1)[1] for found in references(document)} <= schemas.keys()
     assert {"KeySet", "Jwk", "SignedDocument", "KeyRotationRequest", "Problem"} <= schemas.keys()
+
+
+def test_raw_bytes_are_described_as_such():
+    class RawView(APIView):
+        authentication_classes = permission_classes = ()
+
+        @describe(
+            summary="x",
+            request={"application/octet-stream": bytes},
+            response=bytes,
+            media_type="application/octet-stream",
+        )
+        def put(self, request):
+            """Take bytes, give bytes."""
+
+    patterns = [path("x", RawView.as_view())]
+    found = operation(SchemaGenerator(patterns=patterns).get_schema(request=None, public=True), "/x", "put")
+    binary = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+    assert found["requestBody"]["content"] == found["responses"]["200"]["content"] == binary
+    assert found["operationId"] == "putRaw"
 
 
 def test_errors_are_listed_by_status_with_their_codes(document):
@@ -82,6 +108,12 @@ def test_patterns_are_written_as_json_schema_has_them():
     pattern = schemas_of(messages.TensorSpec)["TensorSpec"]["properties"]["name"]["pattern"]
     assert pattern == "^[A-Za-z0-9_][A-Za-z0-9_./-]{0,127}$"
     assert re.search(pattern, "weight")
+
+
+def test_the_document_is_made_without_a_warning():
+    out = StringIO()
+    call_command("spectacular", "--validate", "--fail-on-warn", stdout=out)
+    assert "openapi: 3.1" in out.getvalue()
 
 
 def test_the_document_is_served(mesh_http):

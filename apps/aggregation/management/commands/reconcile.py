@@ -1,15 +1,19 @@
 """`manage.py reconcile [--loop]`: find and do what was left behind, also with Redis and beat both dead."""
 
+import logging
 import signal
 import threading
+import time
 from argparse import ArgumentParser
 from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand
-from django.db import close_old_connections
+from django.db import InterfaceError, OperationalError, close_old_connections
 
 from apps.aggregation import services
+
+logger = logging.getLogger(__name__)
 
 
 class Command(BaseCommand):
@@ -29,7 +33,20 @@ class Command(BaseCommand):
         stop = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
-        while not stop.is_set():
-            close_old_connections()
-            services.reconcile("reconciler")
-            stop.wait(settings.BOLTZ_RECONCILE_SECONDS)
+        reconcile_until(stop)
+
+
+def reconcile_until(stop: threading.Event) -> None:
+    """Reconcile, and ring the tick as beat does, until `stop` is set; a database that is away ends nothing."""
+    next_tick = time.monotonic()
+    while not stop.is_set():
+        close_old_connections()
+        try:
+            if time.monotonic() >= next_tick:
+                next_tick = time.monotonic() + settings.BOLTZ_TICK_SECONDS
+                services.tick("reconciler")
+            else:
+                services.reconcile("reconciler")
+        except (OperationalError, InterfaceError) as error:
+            logger.warning("the database does not answer (%s); looking again", type(error).__name__)
+        stop.wait(settings.BOLTZ_RECONCILE_SECONDS)

@@ -3,9 +3,10 @@
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 
 from apps.rounds.services import key_rotation
+from boltz_protocol.errors import BoltzError
 
 SYSTEM = "system"
 
@@ -22,4 +23,8 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Rotate it and print the new key's id."""
         rotate = key_rotation.rotate_signing_key if options["use"] == "sig" else key_rotation.rotate_encryption_key
-        self.stdout.write(rotate(actor=SYSTEM).kid)
+        try:
+            key = rotate(actor=SYSTEM)
+        except BoltzError as error:
+            raise CommandError(error.message) from error
+        self.stdout.write(key.kid)

@@ -1,0 +1,127 @@
+"""Runs in the admin: what was decided, and how far it has been carried out."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import Count, QuerySet
+from django.http import HttpRequest
+
+from apps.aggregation.models import Run, Shard
+from apps.operator_pages import display
+from apps.operator_pages.columns import column
+from apps.operator_pages.read_only import ReadOnlyAdmin, ReadOnlyInline
+from apps.rounds.models import Update
+from boltz_core.aggregation.decision import Decision
+from boltz_core.aggregation.errors import AggregationError
+
+SHOWN_MEMBERS = 100
+
+
+class ShardInline(ReadOnlyInline):
+    """The parameter ranges that are combined."""
+
+    model = Shard
+    fields = ("number", "span", "digest", "finished")
+    verbose_name_plural = "shards done"
+
+    span = column("parameters", lambda shard: f"{shard.start:,} to {shard.stop - 1:,}")
+    digest = column("SHA-256 of the step", lambda shard: display.short(shard.sha256))
+    finished = column("done (UTC)", lambda shard: display.moment(shard.finished_at))
+
+
+@admin.register(Run)
+class RunAdmin(ReadOnlyAdmin):
+    """Runs, newest first."""
+
+    nothing_yet = "A run begins when a round has been sealed and everything in it is decided."
+    list_display = ("label", "round_link", "state_word", "members", "shards_done", "started", "ended", "reason")
+    list_display_links = ("label",)
+    list_filter = ("state", "round__model")
+    list_select_related = ("round__model",)
+    search_fields = ("round__model__name", "round__number__exact")
+    search_help_text = "Model, or the round's number"
+    fieldsets = (
+        (
+            None,
+            {
+                "fields": (
+                    ("label", "state_word"),
+                    ("round_link", "shards_done"),
+                    ("started_exactly", "ended_exactly"),
+                    ("reason_text", "lease"),
+                )
+            },
+        ),
+        (
+            "Decision",
+            {
+                "fields": ("rule", "members_table", "record"),
+                "description": "Written once, before anything was combined; a replay reads it.",
+            },
+        ),
+    )
+    inlines = (ShardInline,)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Run]:
+        """With the number of shards that are done."""
+        return super().get_queryset(request).annotate(done=Count("results"))
+
+    label = column("fence", lambda run: f"run {run.fence}", ordering="fence")
+    round_link = column("round", lambda run: display.link_to(run.round))
+    state_word = column("state", lambda run: display.badge(run.state, title=run.reason), ordering="state")
+    reason_text = column("reason", lambda run: run.reason or display.NOTHING)
+    shards_done = column("shards done", lambda run: f"{run.done} of {run.shards}", ordering="done")
+    started = column("started (UTC)", lambda run: display.moment(run.started_at), ordering="started_at")
+    ended = column("ended (UTC)", lambda run: display.moment(run.ended_at), ordering="ended_at")
+    started_exactly = column("started", lambda run: display.exact_moment(run.started_at))
+    ended_exactly = column("ended", lambda run: display.exact_moment(run.ended_at))
+
+    @admin.display(description="lease")
+    def lease(self, run: Run) -> Any:
+        """Until when it counts as alive."""
+        if run.state != "running":
+            return "none: the run has ended"
+        return display.exact_moment(run.lease_expires_at)
+
+    @admin.display(description="rule")
+    def rule(self, run: Run) -> str:
+        """How, under which bounds."""
+        record = run.decision
+        rule, bound, cap = (record.get(name) for name in ("rule", "bound", "example_cap"))
+        return f"{rule}, norms up to {bound}, at most {cap} examples count"
+
+    @admin.display(description="members")
+    def members_table(self, run: Run) -> Any:
+        """Who is in, with which weight."""
+        decided = decision_of(run)
+        if decided is None:
+            return "The record contradicts itself: it is shown below as it is, and no replay would accept it."
+        shown = list(zip(decided.members, decided.weights, decided.shares, strict=True))[:SHOWN_MEMBERS]
+        rows = [
+            (
+                display.link_to(Update(pk=member.update_id), member.update_id),
+                display.number(member.norm),
+                member.examples,
+                weight,
+                display.share(part),
+            )
+            for member, weight, part in shown
+        ]
+        table = display.table(("update", "norm", "examples claimed", "weight", "share"), rows, empty="Nobody.")
+        return display.followed_by(
+            table, f"and {run.members - len(shown)} more in the record" if run.members > len(shown) else ""
+        )
+
+    @admin.display(description="record")
+    def record(self, run: Run) -> Any:
+        """As it is kept, in the order in which it was written."""
+        decided = decision_of(run)
+        return display.json_block(decided.record() if decided else run.decision)
+
+
+def decision_of(run: Run) -> Decision | None:
+    """What was decided; None when the record does not follow from itself."""
+    try:
+        return Decision.from_record(run.decision)
+    except AggregationError:
+        return None

@@ -1,0 +1,111 @@
+"""Versions in the admin: where each came from, its signed manifest, and its weights to download."""
+
+from typing import Any
+
+import msgspec
+from django.contrib import admin, messages
+from django.contrib.admin.utils import unquote
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, StreamingHttpResponse
+from django.urls import URLPattern, path, reverse
+from django.utils.html import format_html
+from django.views.decorators.http import require_safe
+
+from apps.operator_pages import display
+from apps.operator_pages.columns import column
+from apps.operator_pages.read_only import ReadOnlyAdmin
+from apps.rounds import versions
+from apps.rounds.models import ModelVersion
+from boltz_protocol.errors import ServerFaultError
+
+
+@admin.register(ModelVersion)
+class ModelVersionAdmin(ReadOnlyAdmin):
+    """Versions, newest first."""
+
+    nothing_yet = "Version 0 comes with a model, each later one from a round."
+    list_display = (
+        "label",
+        "state_word",
+        "round_link",
+        "members",
+        "step_norm_short",
+        "digest_short",
+        "published",
+        "weights_link",
+    )
+    list_display_links = ("label",)
+    list_filter = ("model", "state")
+    list_select_related = ("model", "round__model")
+    search_fields = ("model__name", "weights_sha256__exact")
+    search_help_text = "Model, or the whole SHA-256 of the weights"
+    ordering = ("-created_at", "-number")
+    fieldsets = (
+        (
+            None,
+            {
+                "fields": (
+                    ("label", "state_word"),
+                    ("base_link", "round_link"),
+                    ("members", "step_norm_short"),
+                    "published_exactly",
+                )
+            },
+        ),
+        ("Weights", {"fields": ("digest_full", "weights_size", "weights_link")}),
+        ("Manifest, as clients verify it", {"fields": ("manifest_json",), "classes": ("op-whole",)}),
+    )
+
+    def get_urls(self) -> list[URLPattern]:
+        """An address for the weights."""
+        view = self.admin_site.admin_view(require_safe(self.weights_view))
+        return [path("<path:object_id>/weights/", view, name="rounds_modelversion_weights"), *super().get_urls()]
+
+    def weights_view(self, request: HttpRequest, object_id: str) -> HttpResponse | StreamingHttpResponse:
+        """The weights as a file, checked against their digest first."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        version = self.get_object(request, unquote(object_id))
+        if version is None:
+            raise Http404
+        try:
+            versions.verify(version)
+        except ServerFaultError as error:
+            messages.error(request, f"The weights cannot be given out: {error.message}")
+            return HttpResponseRedirect(display.address_of(version))
+        blocks = versions.byte_range(version, 0, version.weights_bytes)
+        response = StreamingHttpResponse(blocks, content_type="application/octet-stream")
+        response["Content-Length"] = str(version.weights_bytes)
+        response["Content-Disposition"] = f'attachment; filename="{version.model.name}-v{version.number}.safetensors"'
+        response["Cache-Control"] = "private, no-store"
+        return response
+
+    label = column("version", str, ordering="number")
+    state_word = column("state", lambda version: display.badge(version.state), ordering="state")
+
+    @admin.display(description="round", ordering="round__number")
+    def round_link(self, version: ModelVersion) -> Any:
+        """The round that made it."""
+        if version.round is None:
+            return "seed version"
+        return display.link_to(version.round, f"round {version.round.number}")
+
+    base_link = column("base version", lambda version: display.link_to(version.base))
+    step_norm_short = column("step norm", lambda version: display.number(version.step_norm), ordering="step_norm")
+    digest_short = column("SHA-256", lambda version: display.short(version.weights_sha256), ordering="weights_sha256")
+    digest_full = column("SHA-256", lambda version: display.code(version.weights_sha256))
+    weights_size = column("size", lambda version: display.size(version.weights_bytes))
+    published = column("published (UTC)", lambda version: display.moment(version.created_at), ordering="created_at")
+    published_exactly = column("published", lambda version: display.exact_moment(version.created_at))
+
+    @admin.display(description="weights")
+    def weights_link(self, version: ModelVersion) -> Any:
+        """The file."""
+        address = reverse("admin:rounds_modelversion_weights", args=[version.pk])
+        return format_html('<a class="text-link" href="{}" download>Download</a>', address)
+
+    @admin.display(description="manifest")
+    def manifest_json(self, version: ModelVersion) -> Any:
+        """Decoded, with the key that signed it."""
+        signed_by = {"signed by": version.signed_manifest().kid}
+        return display.json_block({**signed_by, **msgspec.to_builtins(version.read_manifest())})

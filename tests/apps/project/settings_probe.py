@@ -1,0 +1,49 @@
+"""Loads the settings under many environments, each in a process of its own, and tells what each came to.
+
+    python settings_probe.py < cases.json       {"name": {"VARIABLE": "value or null"}, ...}
+
+Everything heavy is imported once; each case is a fork, so that it imports the settings anew.
+"""
+
+import importlib
+import json
+import os
+import sys
+
+import celery  # noqa: F401 - imported before the fork
+import environ  # noqa: F401 - the same
+import kombu  # noqa: F401 - the same
+from django.core.exceptions import ImproperlyConfigured
+
+SHOWN = ("DEBUG", "BOLTZ_ENROLMENT", "BOLTZ_DEV_MODE", "SESSION_COOKIE_SECURE", "SECURE_SSL_REDIRECT", "ALLOWED_HOSTS")
+
+
+def load(changes: dict[str, str | None]) -> dict[str, object]:
+    """What the settings are, or why there are none."""
+    for name, value in changes.items():
+        os.environ.pop(name, None)
+        if value is not None:
+            os.environ[name] = value
+    try:
+        settings = importlib.import_module("boltz_federated.settings")
+    except ImproperlyConfigured as error:
+        return {"error": str(error)}
+    return {"error": None} | {name: getattr(settings, name) for name in SHOWN}
+
+
+def in_a_process_of_its_own(changes: dict[str, str | None]) -> dict[str, object]:
+    """The same, in a fork."""
+    reading, writing = os.pipe()
+    if os.fork() == 0:
+        with os.fdopen(writing, "w") as pipe:
+            json.dump(load(changes), pipe)
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as pipe:
+        found = json.load(pipe)
+    os.wait()
+    return found
+
+
+if __name__ == "__main__":
+    json.dump({name: in_a_process_of_its_own(case) for name, case in json.load(sys.stdin).items()}, sys.stdout)
