@@ -15,6 +15,7 @@ from typing import BinaryIO
 
 from django.conf import settings
 
+from apps.keys import durable_files
 from boltz_core.ingest.segments import SegmentOpener, sealed_length, sealed_offset
 from boltz_protocol.errors import ServerFaultError
 
@@ -38,21 +39,12 @@ class DamagedMemberError(ServerFaultError):
         self.update_id = update_id
 
 
-def fsync_directory(path: Path) -> None:
-    """Make the names in a directory durable."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def make_directory(path: Path) -> None:
     """Make a directory whose own name is durable too."""
     if not path.is_dir():
         make_directory(path.parent)
         path.mkdir(exist_ok=True, mode=0o750)
-        fsync_directory(path.parent)
+        durable_files.sync_directory(path.parent)
 
 
 @contextlib.contextmanager
@@ -74,7 +66,7 @@ def publish_file(file: BinaryIO, target: Path) -> None:
     os.fsync(file.fileno())
     make_directory(target.parent)
     Path(file.name).rename(target)
-    fsync_directory(target.parent)
+    durable_files.sync_directory(target.parent)
 
 
 # --- envelopes
@@ -124,6 +116,11 @@ def delete_envelope(sha256: str) -> None:
 def staged_directory(round_id: int) -> Path:
     """The directory of a round's staged updates."""
     return Path(settings.BOLTZ_DATA_DIR) / "staged" / str(round_id)
+
+
+def segment_context(update_id: str, attempt: int) -> bytes:
+    """What the wrapped key of one attempt's segments is bound to."""
+    return f"segments|{update_id}|{attempt}".encode()
 
 
 def staged_path(round_id: int, update_id: str, attempt: int) -> Path:

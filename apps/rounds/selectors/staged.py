@@ -51,7 +51,7 @@ class StagedMatrix:
         update = self._rows[update_id]
         if update.staged_key is None or update.staged_attempt is None:
             raise stores.BlobMissingError(f"the segments of update {update_id} are shredded")
-        context = f"segments|{update_id}|{update.staged_attempt}".encode()
+        context = stores.segment_context(update_id, update.staged_attempt)
         try:
             key = keys.key_store().open_sealed(self._round.staging_kid, bytes(update.staged_key), context)
         except ServerFaultError as error:

@@ -117,11 +117,6 @@ def log_decision(update: Update, detail: dict[str, object]) -> None:
     )
 
 
-def segment_context(update: Update, attempt: int) -> bytes:
-    """What a wrapped segment key is bound to."""
-    return f"segments|{update.pk}|{attempt}".encode()
-
-
 def stage(update: Update, lease: leases.Lease) -> Staged:
     """Open the envelope and write its sealed segments; the file is durable when this returns.
 
@@ -145,7 +140,7 @@ def stage(update: Update, lease: leases.Lease) -> Staged:
                 on_segment=lease_keeper(lease),
             )
         stores.publish_file(file, target)
-    wrapped = keys.key_store().seal(round_.staging_kid, key, segment_context(update, lease.attempt))
+    wrapped = keys.key_store().seal(round_.staging_kid, key, stores.segment_context(update.pk, lease.attempt))
     return Staged(facts, target, wrapped)
 
 

@@ -258,7 +258,7 @@ def test_a_file_that_vanishes_during_the_sweep_is_no_matter(tmp_path):
 
 def test_the_names_of_new_directories_are_made_durable_up_to_the_first_old_one(tmp_path, monkeypatch):
     synced = []
-    monkeypatch.setattr(stores, "fsync_directory", synced.append)
+    monkeypatch.setattr(stores.durable_files, "sync_directory", synced.append)
     stores.make_directory(tmp_path / "staged" / "7")
     assert synced == [tmp_path, tmp_path / "staged"]
 

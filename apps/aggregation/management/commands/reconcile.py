@@ -9,7 +9,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand
-from django.db import InterfaceError, OperationalError, close_old_connections
+from django.db import Error, close_old_connections
 
 from apps.aggregation import services
 
@@ -47,6 +47,6 @@ def reconcile_until(stop: threading.Event) -> None:
                 services.tick("reconciler")
             else:
                 services.reconcile("reconciler")
-        except (OperationalError, InterfaceError) as error:
-            logger.warning("the database does not answer (%s); looking again", type(error).__name__)
+        except Error as error:
+            logger.warning("the database does not answer as it should (%s); looking again", type(error).__name__)
         stop.wait(settings.BOLTZ_RECONCILE_SECONDS)
