@@ -44,8 +44,8 @@ def test_every_page_opens_on_a_mesh_that_has_not_started_yet(browser):
 
 def test_every_page_opens_on_a_full_mesh(browser, mesh, settings):
     fill(mesh, settings)
-    pages = list(every_page())
-    assert len(pages) > 200
+    pages = list(every_page(rows=20))  # all of them but most of the log's
+    assert len(pages) > 150
     for page in pages:
         assert browser.get(page).status_code == 200, page
 

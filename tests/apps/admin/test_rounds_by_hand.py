@@ -2,6 +2,7 @@
 
 import pytest
 
+from apps.aggregation import services as aggregation
 from apps.aggregation.services import runs
 from apps.audit import services as audit
 from apps.audit.models import LogEntry
@@ -59,8 +60,6 @@ def test_a_round_that_has_failed_is_run_again(browser, operator, open_round, mes
 
     assert LogEntry.objects.get(type="round.run_again").actor == audit.actor_of(operator)
     mesh.work()
-    from apps.aggregation import services as aggregation
-
     aggregation.aggregate_now(mesh.round(), actor="test")
     assert mesh.round().state == "published"
 

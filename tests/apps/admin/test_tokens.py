@@ -10,6 +10,7 @@ from apps.audit.models import LogEntry
 from apps.clients import services as clients
 from apps.clients.admin.tokens import state_of
 from apps.clients.models import Client, EnrolmentToken
+from boltz_client import FederatedClient
 from boltz_client.errors import FederatedClientError
 from tests.apps.admin.pages import (
     add_page,
@@ -20,6 +21,7 @@ from tests.apps.admin.pages import (
     row_page,
     text_of,
 )
+from tests.apps.signed_requests import BASE_URL
 
 WANTED = {"organisation": "Harbor", "kind": "edge_node", "max_uses": 2, "days": "1.5", "note": "for the new desk"}
 
@@ -50,9 +52,6 @@ def test_the_token_is_shown_once_and_lets_a_client_in(browser, operator, mesh, s
         assert text not in browser.get(page).content.decode()
 
     keep_connections_open()
-    from boltz_client import FederatedClient
-    from tests.apps.signed_requests import BASE_URL
-
     client = FederatedClient("alpha", BASE_URL, home=mesh.directory / "alpha", transport=mesh.transport)
     client.register(region="eu-west-1", kind="edge_node", token=text)
     assert Client.objects.get().organisation == token.organisation

@@ -13,7 +13,7 @@ from apps.audit import services as audit
 from apps.audit.models import LogDetail, LogEntry
 from apps.clients import services as clients
 from apps.clients.models import Client
-from apps.rounds import versions
+from apps.rounds import services, versions
 from apps.rounds.models import ModelVersion, Round, Update
 from tests.apps.admin.pages import list_page, row_page, text_of
 from tests.browser.filled_mesh import fill
@@ -112,8 +112,6 @@ def test_a_round_counts_down_to_its_deadline(browser, full_mesh):
 
 
 def test_a_round_that_is_scheduled_says_when_it_opens(browser, mesh):
-    from apps.rounds import services
-
     model = mesh.make_model(opened=False)
     round_ = services.open_round(model, opens_at=timezone.now() + timedelta(hours=3, seconds=30))
     assert "opens in 3 hours" in text_of(browser.get(list_page(Round)))

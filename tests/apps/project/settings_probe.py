@@ -10,10 +10,9 @@ import json
 import os
 import sys
 
-import celery  # noqa: F401 - imported before the fork
-import environ  # noqa: F401 - the same
-import kombu  # noqa: F401 - the same
 from django.core.exceptions import ImproperlyConfigured
+
+import boltz_federated.environment  # noqa: F401 - what settings import, before the fork
 
 SHOWN = ("DEBUG", "BOLTZ_ENROLMENT", "BOLTZ_DEV_MODE", "SESSION_COOKIE_SECURE", "SECURE_SSL_REDIRECT", "ALLOWED_HOSTS")
 
