@@ -66,6 +66,9 @@ def reads_in(tree: ast.AST) -> Iterator[tuple[str, object]]:
             ):
                 defaults = [keyword.value for keyword in keywords if keyword.arg == "default"]
                 yield name, value_of(defaults[0]) if defaults else REQUIRED
+            # settings that are positive numbers
+            case ast.Call(func=ast.Name(id="positive"), args=[ast.Constant(value=str(name))], keywords=keywords):
+                yield name, next(value_of(keyword.value) for keyword in keywords if keyword.arg == "default")
             # settings that must be there
             case ast.Call(func=ast.Name(id="required"), args=[ast.Constant(value=str(name)), *_]):
                 yield name, REQUIRED

@@ -69,6 +69,7 @@ def says(cell, default):
         ('env.int("NAME", default=1 << 4)', {"NAME": 16}),
         ('env.list("NAME")', {"NAME": environment_reads.REQUIRED}),
         ('required("NAME", "advice")', {"NAME": environment_reads.REQUIRED}),
+        ('positive("NAME", default=30.0, most=60)', {"NAME": 30.0}),
         ('env.str("NAME", default=other)', {"NAME": environment_reads.UNKNOWN}),
     ],
 )
