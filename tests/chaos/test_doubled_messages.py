@@ -50,7 +50,11 @@ def test_the_end_of_a_run_comes_twice_at_once_and_again(mesh, model, parameters,
                 sender.send(mesh, model)
             mesh.until(lambda: mesh.waiting_for_a_lock("aggregation_shard"), "the last shard is about to be stored")
             locks.enter_context(held_round(mesh, model))
-        send_task("aggregation.finish_run", run_id, queue="aggregate")
+        # a message that came before the last shard would do nothing
+        shards = "SELECT 1 FROM aggregation_shard WHERE run_id = %s"
+        mesh.until(lambda: mesh.count(shards, run_id) == 12, "every shard is stored")
+        for _ in range(3):
+            send_task("aggregation.finish_run", run_id, queue="aggregate")
         mesh.until(lambda: len(mesh.waiting_for_a_lock("rounds_round")) == 2, "two processes are about to publish")
         assert versions(mesh, model) == 0
         locks.close()

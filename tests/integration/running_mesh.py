@@ -23,10 +23,10 @@ POLL_SECONDS = 0.02
 KINDS = ("broker_adapter", "edge_node", "partner_firm", "user_device")
 IMPATIENT = {
     "BOLTZ_TICK_SECONDS": "0.5",
-    "BOLTZ_LEASE_SECONDS": "2",
+    "BOLTZ_LEASE_SECONDS": "3",
     "BOLTZ_RETRY_SECONDS": "1",
     "BOLTZ_RECONCILE_SECONDS": "0.3",
-    # a busy machine may lose many leases of two seconds
+    # a busy machine may lose many leases that are so short
     "BOLTZ_MAX_ATTEMPTS": "50",
 }
 QUEUES = ("ingest", "aggregate", "control")

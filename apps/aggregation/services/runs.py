@@ -41,6 +41,15 @@ class RunEndedError(ServerFaultError):
     default_code = "run_ended"
 
 
+class StagingLostError(ServerFaultError):
+    """All members' files are missing: a disk that is not there, not so many damaged files.
+
+    Nobody is removed for that. The run counts as lost, and after some of them the round waits for an operator.
+    """
+
+    default_code = "staging_lost"
+
+
 def lease_end() -> Now:
     """When a run's lease taken or renewed now ends, by the database's clock."""
     return Now() + timedelta(seconds=settings.BOLTZ_LEASE_SECONDS)
@@ -99,7 +108,8 @@ def new_run(round_: Round) -> Run | None:
         fail_round(round_, f"{lost} runs were lost")
         return None
     round_.fence += 1
-    Round.objects.filter(pk=round_.pk).update(fence=round_.fence)
+    # from here on messages are counted anew: for this run, should it be lost
+    Round.objects.filter(pk=round_.pk).update(fence=round_.fence, kicks=0, next_kick_at=lease_end())
     decided = decision.decide(members, policy=policy)
     run = Run.objects.create(
         round=round_,
@@ -250,18 +260,25 @@ def write_shard(run: Run, number: int, span: shards.ParameterRange, step: np.nda
 def remove_member(run: Run, error: stores.DamagedMemberError) -> None:
     """A member's segments are damaged on our side: the round goes on without it, under a new fence; logged.
 
-    Members whose files are missing or cut go with it: a lost directory must not cost a run for each of them.
+    Members whose files are missing or cut go with it, so that not each of them costs a run.
+
+    Raises:
+        StagingLostError: no member's file is there.
     """
     with transaction.atomic():
         round_ = Round.objects.select_for_update(of=("self",)).select_related("model").get(pk=run.round_id)
         if round_.state != RoundState.AGGREGATING or round_.fence != run.fence:
             return
+        members = list(staged_updates(round_).select_related("client"))
+        whole = {member.pk for member in members if is_whole(member, round_)}
+        if not whole:
+            raise StagingLostError(f"no staged file of {round_} is there; is its directory?")
         ended = Run.objects.filter(pk=run.pk, state="running")
         if not ended.update(state="failed", ended_at=Now(), reason=error.message[:200]):
             return
-        for update in staged_updates(round_).select_related("client"):
-            if update.pk == error.update_id or not is_whole(update, round_):
-                expire_member(update, round_, error.code)
+        for member in members:
+            if member.pk == error.update_id or member.pk not in whole:
+                expire_member(member, round_, error.code)
     aggregate_round(run.round_id)
 
 

@@ -14,6 +14,7 @@ from boltz_core.ingest.segments import SegmentError, SegmentOpener
 from boltz_protocol.errors import ServerFaultError
 
 OPEN_FILES = 256
+WRAP_DAMAGED = "sealed_bytes_damaged"
 
 
 class StagedMatrix:
@@ -31,6 +32,7 @@ class StagedMatrix:
 
         Raises:
             DamagedMemberError: its file is gone, too short or altered; names the update.
+            ServerFaultError: the round's staging key cannot be used (`key_missing`, `key_damaged`).
         """
         try:
             self._reader(member).read_into(segment, memoryview(out).cast("B"))
@@ -55,6 +57,9 @@ class StagedMatrix:
         try:
             key = keys.key_store().open_sealed(self._round.staging_kid, bytes(update.staged_key), context)
         except ServerFaultError as error:
+            if error.code != WRAP_DAMAGED:
+                # the round's own key is gone or its store is not there: no member is to blame, and none is lost
+                raise
             raise stores.BlobMissingError(f"the key of update {update_id} cannot be opened: {error.message}") from error
         opener = SegmentOpener(
             key, update_id=update_id, attempt=update.staged_attempt, layout_digest=self._layout.digest

@@ -111,6 +111,15 @@ def test_each_shard_is_written_once_with_its_range_and_digest(wide, several_shar
     assert str(shards[0]) == f"shard 0 of run 1 of {round_}"
 
 
+def test_more_members_than_files_that_may_be_open_change_nothing(wide, several_shards, monkeypatch):
+    vectors = wide.vectors(3)
+    digests = []
+    for most in (256, 2):
+        monkeypatch.setattr("apps.rounds.selectors.staged.OPEN_FILES", most)
+        digests.append(see_through(wide.freeze(vectors)).weights_sha256)
+    assert digests[0] == digests[1]
+
+
 def test_a_step_is_added_to_the_version_that_the_round_was_opened_on(mesh, place, joined):
     submit(place)
     mesh.finish_round()

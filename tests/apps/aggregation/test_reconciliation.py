@@ -186,6 +186,17 @@ def test_a_round_with_a_living_run_is_left_alone(frozen, messages):
     assert look(messages) == [(AGGREGATE, frozen.pk)]
 
 
+def test_a_round_that_has_lost_many_runs_is_not_kept_waiting_longer_for_the_next(frozen, messages):
+    """Its messages had arrived; it was what they began that was lost."""
+    Round.objects.update(kicks=9, next_kick_at=Now() + timedelta(minutes=30))
+    services.aggregate_round(frozen.pk)
+    messages.clear()
+    lose(run_of(frozen))
+    Round.objects.update(next_kick_at=Now() - SECOND)
+    assert look(messages) == [(AGGREGATE, frozen.pk)]
+    assert (Round.objects.get().next_kick_at - timezone.now()).total_seconds() < 31
+
+
 def test_lost_shards_are_sent_again_and_only_those(frozen, messages):
     services.aggregate_round(frozen.pk)
     run = run_of(frozen)

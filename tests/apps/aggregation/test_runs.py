@@ -12,6 +12,7 @@ from apps.aggregation.models import Run, Shard
 from apps.aggregation.services import publication, runs
 from apps.audit import selectors as log
 from apps.audit import services as audit
+from apps.keys import services as keys
 from apps.rounds import stores
 from apps.rounds.models import ModelVersion, Round, Update
 from apps.rounds.services import lifecycle
@@ -350,7 +351,7 @@ def test_a_round_that_falls_below_its_quorum_by_damage_is_abandoned(wide):
 
 
 def test_members_whose_files_are_all_gone_go_together(wide):
-    """A lost directory costs one run, not one for each of its members."""
+    """Many lost files cost one run, not one each."""
     round_ = wide.freeze(wide.vectors(4))
     for update in members_of(round_)[:3]:
         staged(update).unlink()
@@ -358,6 +359,41 @@ def test_members_whose_files_are_all_gone_go_together(wide):
     round_.refresh_from_db()
     assert (round_.state, round_.fence, round_.version.members) == ("published", 2, 1)
     assert log.entries_of_type("member.removed").count() == 3
+
+
+@pytest.fixture
+def away(frozen):
+    """A disk that is away for a while, and how to bring it back."""
+    there = stores.staged_directory(frozen.pk)
+    moved = there.rename(there.with_name("away"))
+    return lambda: moved.rename(there)
+
+
+def test_a_disk_that_is_away_costs_no_member_and_the_round_waits_for_an_operator(frozen, away, settings):
+    for _ in range(settings.BOLTZ_MAX_ATTEMPTS):
+        services.aggregate_round(frozen.pk)
+        with pytest.raises(runs.StagingLostError):
+            services.combine_shard(run_of(frozen).pk, 0)
+        lose(run_of(frozen))
+    services.aggregate_round(frozen.pk)
+    frozen.refresh_from_db()
+    assert frozen.state == "failed"
+    assert {update.state for update in members_of(frozen)} == {"staged"}
+    away()
+    services.run_again(frozen, actor="operator_x")
+    services.aggregate_round(frozen.pk)
+    assert finish(frozen).version.members == 2
+
+
+def test_a_staging_key_that_is_away_costs_no_member(frozen, monkeypatch):
+    """The key directory was not mounted, say; destroying the key for good is what shredding does."""
+    services.aggregate_round(frozen.pk)
+    with monkeypatch.context() as unmounted:
+        unmounted.setattr(keys.key_store(), "_directory", stores.inbox())
+        with pytest.raises(keys.KeyMissingError):
+            services.combine_shard(run_of(frozen).pk, 0)
+    assert {update.state for update in members_of(frozen)} == {"staged"}
+    assert finish(frozen).version.members == 2
 
 
 def test_damage_found_by_a_run_that_was_taken_over_removes_nobody(frozen):

@@ -109,7 +109,7 @@ def test_what_was_shredded_can_not_be_read_though_a_copy_of_the_file_was_kept(me
     path.parent.mkdir(parents=True)
     path.write_bytes(copy)
     Update.objects.filter(pk=first.pk).update(staged_key=first.staged_key)
-    with selectors.staged_matrix(round_, [first.pk]) as matrix, pytest.raises(stores.DamagedMemberError):
+    with selectors.staged_matrix(round_, [first.pk]) as matrix, pytest.raises(keys.KeyMissingError):
         matrix.open_segment(0, 0, None)
 
 

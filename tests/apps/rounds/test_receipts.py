@@ -7,7 +7,7 @@ import resource
 import time
 
 import pytest
-from django.db import OperationalError, connection
+from django.db import IntegrityError, OperationalError, connection
 
 from apps.audit.models import LogEntry
 from apps.clients.models import Client, ClientKey
@@ -84,6 +84,21 @@ def test_the_row_keeps_who_signed_which_bytes(place, body):
     signing.verify_signature(bytes(update.public_key), bytes(update.signature), bytes(update.signature_base))
     assert f'"@path": {place.path}'.encode() in bytes(update.signature_base)
     assert update.client_kid == signing.thumbprint(bytes(update.public_key))
+
+
+def test_an_envelope_that_is_gone_is_not_intact(mesh):
+    assert not stores.envelope_is_intact("00" * 32)
+
+
+def test_a_conflict_with_a_row_that_is_not_there_any_more_is_no_receipt(place, body, monkeypatch):
+    """The database refused the row, and the row that it refused it for is not this upload's."""
+
+    def conflict(*_):
+        raise IntegrityError
+
+    monkeypatch.setattr(uploads, "insert_update", conflict)
+    with nothing_changes():
+        assert refusal(send(place, body)) == (409, "already_submitted")
 
 
 def test_the_bytes_on_disk_are_the_ones_that_were_sent(place, body):

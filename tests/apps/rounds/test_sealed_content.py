@@ -103,8 +103,7 @@ def test_a_plain_length_that_lies_is_rejected(place, decide, length):
 
 
 def test_claims_of_one_megabyte_are_rejected_without_being_read(place, decide):
-    claims = claims_with(metrics={f"m{n}": 0.5 for n in range(78_000)})
-    assert len(claims) > 10**6
+    claims = claims_with(metrics={"a": 0.5}).replace(b'"a"', b'"%s"' % (b"a" * 10**6))
     assert rejected(decide(seal_plain(place, plain(layout=place.layout, claims=claims))), "malformed_envelope")
 
 
