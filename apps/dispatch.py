@@ -18,6 +18,14 @@ from django.db import transaction
 
 logger = logging.getLogger(__name__)
 
+# every task by its name; worker.queues says where each one goes
+PROCESS_UPDATE = "rounds.process_update"
+ADVANCE_ROUND = "rounds.advance_round"
+AGGREGATE_ROUND = "aggregation.aggregate_round"
+COMBINE_SHARD = "aggregation.combine_shard"
+FINISH_RUN = "aggregation.finish_run"
+TICK = "aggregation.tick"
+
 BUFFER = 10_000
 DRAIN_SECONDS = 2.0
 

@@ -220,8 +220,10 @@ class Update(models.Model):
 
     lease_token = models.UUIDField(null=True)
     lease_expires_at = models.DateTimeField(null=True)
+    attempts = models.PositiveSmallIntegerField(default=0, help_text="Claims so far; the last one names its files.")
     lost_leases = models.PositiveSmallIntegerField(default=0)
     failures = models.PositiveSmallIntegerField(default=0)
+    not_before = models.DateTimeField(null=True, help_text="After a failure of ours: when it may be claimed again.")
     next_kick_at = models.DateTimeField()
     kicks = models.PositiveSmallIntegerField(default=0)
 

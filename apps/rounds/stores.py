@@ -6,6 +6,7 @@ Django's storage API (versions.py).
 """
 
 import contextlib
+import errno
 import hashlib
 import os
 import secrets
@@ -21,6 +22,8 @@ from boltz_protocol.errors import ServerFaultError
 
 BLOCK_BYTES = 256 * 1024
 PARTIAL_SUFFIX = ".part"
+# sectors that cannot be read; another thing in the place of the file
+LOST = {errno.EIO, errno.EISDIR}
 
 
 class BlobMissingError(ServerFaultError):
@@ -67,6 +70,11 @@ def publish_file(file: BinaryIO, target: Path) -> None:
     make_directory(target.parent)
     Path(file.name).rename(target)
     durable_files.sync_directory(target.parent)
+
+
+def scratch() -> Path:
+    """Where files are written that get their name elsewhere."""
+    return Path(settings.BOLTZ_DATA_DIR) / "scratch"
 
 
 # --- envelopes
@@ -129,23 +137,32 @@ def staged_path(round_id: int, update_id: str, attempt: int) -> Path:
 
 
 def staged_is_whole(path: Path, parameters: int) -> bool:
-    """Whether a staged file is there in its full length; whether its segments open shows when they are read."""
+    """Whether a staged file is there in its full length; whether its segments open shows when they are read.
+
+    Raises:
+        OSError: the disk does not say.
+    """
     try:
         return path.stat().st_size == sealed_length(parameters)
-    except OSError:
+    except FileNotFoundError:
         return False
 
 
 class StagedReader:
-    """Reads and opens single segments of one staged update by `pread`, into reused buffers."""
+    """Reads and opens single segments of one staged update by `pread`, into reused buffers.
+
+    Only what says that this file is lost counts as lost: it is not there, it ends too early, its sectors cannot be
+    read. Whatever else the system answers (no more descriptors, no rights, a mount that hangs) may be over at the next
+    try, and is raised as it is.
+    """
 
     def __init__(self, path: Path, opener: SegmentOpener, parameters: int) -> None:
         self._opener = opener
         self._sealed = bytearray(sealed_offset(1))
         try:
             self._descriptor = os.open(path, os.O_RDONLY)
-        except OSError as error:
-            raise BlobMissingError(f"staged update {path.name} cannot be opened: {error.strerror}") from error
+        except FileNotFoundError as error:
+            raise BlobMissingError(f"staged update {path.name} is not on disk") from error
         self._length = sealed_length(parameters)
 
     def read_into(self, index: int, out: bytearray | memoryview) -> int:
@@ -154,6 +171,7 @@ class StagedReader:
         Raises:
             SegmentError: altered, or moved from another place.
             BlobMissingError: the file ends too early, or the disk cannot read it.
+            OSError: something else keeps it from being read now.
         """
         start = sealed_offset(index)
         size = min(sealed_offset(index + 1), self._length) - start
@@ -161,6 +179,8 @@ class StagedReader:
         try:
             count = os.preadv(self._descriptor, [view], start)
         except OSError as error:
+            if error.errno not in LOST:
+                raise
             raise BlobMissingError(f"segment {index} of a staged update cannot be read: {error.strerror}") from error
         if count != size:
             raise BlobMissingError(f"a staged update ends inside segment {index}")

@@ -2,13 +2,15 @@
 
 import hashlib
 import itertools
+import secrets
 from collections.abc import Iterable, Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
-from django.conf import settings
 from django.core.files import File
 from django.core.files.storage import FileSystemStorage, Storage, storages
+from django.utils import timezone
 from numpy.typing import NDArray
 
 from apps.rounds import stores
@@ -17,6 +19,9 @@ from boltz_protocol import tensors
 from boltz_protocol.errors import ServerFaultError
 
 BLOCK_BYTES = 256 * 1024
+# a run that still lives writes and publishes within its lease; nothing holds weights back for a day
+ORPHAN_AGE = timedelta(days=1)
+DIRECTORIES = 256
 _verified: dict[str, tuple[int, int]] = {}
 
 
@@ -54,7 +59,7 @@ def storage_name(sha256: str) -> str:
 def write_weights(layout: tensors.Layout, blocks: Iterable[memoryview]) -> tuple[str, int]:
     """Store weights given as float32 blocks in layout order, once; returns their digest and size."""
     digest = hashlib.sha256()
-    with stores.partial_file(Path(settings.BOLTZ_DATA_DIR) / "scratch") as file:
+    with stores.partial_file(stores.scratch()) as file:
         for block in itertools.chain([memoryview(tensors.safetensors_header(layout))], blocks):
             digest.update(block)
             file.write(block)
@@ -85,12 +90,67 @@ def verify(version: ModelVersion) -> None:
     _verified[name] = stamp
 
 
+def open_stored(version: ModelVersion) -> File:
+    """The stored file of a version.
+
+    Raises:
+        DamagedVersionError: missing.
+    """
+    try:
+        return storage().open(version.storage_name(), "rb")
+    except FileNotFoundError as error:
+        raise DamagedVersionError(f"the weights of {version} are missing") from error
+
+
+class VerifyingReader:
+    """Reads a version's vector from its first parameter to its last, and checks that it is what was published.
+
+    For what is published again: `verify` believes a file whose size and time have not changed, and a disk that rots
+    changes neither.
+    """
+
+    def __init__(self, version: ModelVersion, layout: tensors.Layout) -> None:
+        self._version = version
+        self._digest = hashlib.sha256()
+        self._file = open_stored(version)
+        self._read(version.weights_bytes - layout.data_bytes)
+
+    def read(self, count: int) -> NDArray[np.float32]:
+        """The next `count` parameters, float32.
+
+        Raises:
+            DamagedVersionError: the file ends too early.
+        """
+        return np.frombuffer(self._read(4 * count), dtype="<f4")
+
+    def finish(self) -> None:
+        """After the last parameter: what was read is the version.
+
+        Raises:
+            DamagedVersionError: it is something else.
+        """
+        self._digest.update(self._file.read())
+        if self._digest.hexdigest() != self._version.weights_sha256:
+            raise DamagedVersionError(f"the weights of {self._version} have changed on disk")
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def _read(self, size: int) -> bytes:
+        raw: bytes = self._file.read(size)
+        if len(raw) != size:
+            raise DamagedVersionError(f"the weights of {self._version} end too early")
+        self._digest.update(raw)
+        return raw
+
+
 class WeightsReader:
     """Reads ranges of a version's vector into float32 arrays. Close it after use."""
 
     def __init__(self, version: ModelVersion, layout: tensors.Layout) -> None:
         verify(version)
-        self._file = storage().open(version.storage_name(), "rb")
+        self._file = open_stored(version)
         self._start = version.weights_bytes - layout.data_bytes
 
     def read(self, start: int, stop: int) -> NDArray[np.float32]:
@@ -115,3 +175,23 @@ def byte_range(version: ModelVersion, start: int, stop: int) -> Iterator[bytes]:
                 raise DamagedVersionError(f"the weights of {version} end too early")
             left -= len(block)
             yield block
+
+
+def sweep_unpublished() -> int:
+    """Remove old weights that are no version's, in one of the storage's 256 directories; returns how many.
+
+    A run that loses its fence leaves them behind. They are not removed at once, because the run that won may be about
+    to publish the same bytes; that one has written them anew. A random directory each time keeps a tick short.
+    """
+    directory = f"{secrets.randbelow(DIRECTORIES):02x}"
+    try:
+        names = [f"{directory}/{name}" for name in storage().listdir(directory)[1]]
+    except FileNotFoundError:
+        return 0
+    horizon = timezone.now() - ORPHAN_AGE
+    old = {Path(name).stem: name for name in names if storage().get_modified_time(name) < horizon}
+    published = ModelVersion.objects.filter(weights_sha256__in=old).values_list("weights_sha256", flat=True)
+    orphans = old.keys() - set(published)
+    for sha256 in orphans:
+        storage().delete(old[sha256])
+    return len(orphans)

@@ -1,11 +1,13 @@
 """The decision of a run: who is in it, in which order, with which weight, under which bound.
 
 Made once from N numbers, never from the updates, then recorded and replayed. Members are put in the order of their
-update ids and weighted by their example counts, capped by the policy. The record is what the log keeps and what a
-replay reads; numbers that are not integers are strings in it.
+update ids and weighted by their example counts, capped by the policy. The record is what a replay reads, and its digest
+is in the log; numbers that are not integers are strings in it. What a record says of a client that is erased can be
+taken out of it: the weight stays, since the published version holds it, and the digest no longer matches.
 """
 
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -17,6 +19,7 @@ from boltz_core.aggregation.grid import Grid
 from boltz_core.aggregation.integer_weights import integer_weights
 from boltz_core.ingest.staging import NORM_TOLERANCE
 from boltz_core.rounds.policy import AVAILABLE_RULES, check_policy
+from boltz_protocol import codec
 from boltz_protocol.messages import RoundPolicy
 
 
@@ -72,6 +75,11 @@ class Decision:
             ],
         }
 
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the record in canonical JSON, hexadecimal: what the log commits to."""
+        return hashlib.sha256(codec.encode(self.record())).hexdigest()
+
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> "Decision":
         """Read a record, and decide again from what it holds: weights that do not follow from it are refused.
@@ -89,6 +97,17 @@ class Decision:
         if decision.record() != record:
             raise AggregationError("the record's order, weights or spelling do not follow from its members")
         return decision
+
+
+def without_members(record: Mapping[str, Any], update_ids: Collection[str]) -> dict[str, Any]:
+    """A record that no longer says which norm and how many examples these updates had; any number of times.
+
+    Who was in with which weight stays. `Decision.from_record` refuses the result: its weights follow from nothing.
+    """
+    members = [
+        row | {"norm": None, "examples": None} if row["update_id"] in update_ids else row for row in record["members"]
+    ]
+    return {**record, "members": members}
 
 
 class _RecordedMember(msgspec.Struct, forbid_unknown_fields=True):

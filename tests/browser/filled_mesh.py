@@ -9,12 +9,12 @@ from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
 from apps.aggregation import services as aggregation
 from apps.aggregation.models import Heartbeat
-from apps.aggregation.services import runs
+from apps.aggregation.services import publication, runs
 from apps.clients import services as clients
 from apps.clients.models import Client
 from apps.rounds import services as rounds
 from apps.rounds.models import Round, Update
-from apps.rounds.services import lifecycle
+from apps.rounds.services import opening
 from boltz_client import FederatedClient, open_round, participation
 from boltz_core.rounds.states import RoundState
 from demo import misbehaviour
@@ -84,7 +84,7 @@ def misbehave(mesh: MeshInProcess, number: int) -> None:
 
 def round_under_way(mesh: MeshInProcess, members: list[FederatedClient]) -> None:
     """Round 3 is open: four updates are staged, one is in work, one waits."""
-    lifecycle.open_rounds_due()
+    opening.open_rounds_due()
     for seed, member in enumerate(members[:6]):
         member.participate_in_round(MODEL, data(seed, rows=80), round_number=3)
     updates = Update.objects.filter(round=mesh.round(3)).order_by("received_at")
@@ -103,7 +103,7 @@ def round_that_failed(mesh: MeshInProcess, members: list[FederatedClient]) -> No
         rounds.process_update(update.pk)
     round_ = mesh.round(1, "spread-forecast")
     assert runs.begin_run(round_.pk) is not None
-    runs.fail_round(Round.objects.get(pk=round_.pk), "5 runs were lost")
+    publication.fail_round(Round.objects.get(pk=round_.pk), "5 runs were lost")
     assert mesh.round(1, "spread-forecast").state == RoundState.FAILED
 
 

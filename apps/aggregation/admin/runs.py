@@ -93,19 +93,20 @@ class RunAdmin(ReadOnlyAdmin):
     @admin.display(description="members")
     def members_table(self, run: Run) -> Any:
         """Who is in, with which weight."""
-        decided = decision_of(run)
-        if decided is None:
+        members = run.decision["members"]
+        if not has_erased(members) and decision_of(run) is None:
             return "The record contradicts itself: it is shown below as it is, and no replay would accept it."
-        shown = list(zip(decided.members, decided.weights, decided.shares, strict=True))[:SHOWN_MEMBERS]
+        total = sum(member["weight"] for member in members)
+        shown = members[:SHOWN_MEMBERS]
         rows = [
             (
-                display.link_to(Update(pk=member.update_id), member.update_id),
-                display.number(member.norm),
-                member.examples,
-                weight,
-                display.share(part),
+                display.link_to(Update(pk=member["update_id"]), member["update_id"]),
+                "erased" if member["norm"] is None else display.number(float(member["norm"])),
+                "erased" if member["examples"] is None else member["examples"],
+                member["weight"],
+                display.share(member["weight"] / total),
             )
-            for member, weight, part in shown
+            for member in shown
         ]
         table = display.table(("update", "norm", "examples claimed", "weight", "share"), rows, empty="Nobody.")
         return display.followed_by(
@@ -117,6 +118,11 @@ class RunAdmin(ReadOnlyAdmin):
         """As it is kept, in the order in which it was written."""
         decided = decision_of(run)
         return display.json_block(decided.record() if decided else run.decision)
+
+
+def has_erased(members: list[dict[str, Any]]) -> bool:
+    """Whether a client in it was erased since: what it says of that one is gone."""
+    return any(member["norm"] is None for member in members)
 
 
 def decision_of(run: Run) -> Decision | None:

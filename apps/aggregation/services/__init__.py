@@ -1,8 +1,9 @@
 """What the aggregation app can do. Tasks, admin and commands make one call into one of these functions."""
 
+from apps.aggregation.services.by_hand import aggregate_now, run_again
 from apps.aggregation.services.publication import finish_run
 from apps.aggregation.services.reconciliation import beat_heart, reconcile, tick
-from apps.aggregation.services.runs import aggregate_now, aggregate_round, combine_shard, run_again
+from apps.aggregation.services.runs import aggregate_round, combine_shard
 
 __all__ = [
     "aggregate_now",

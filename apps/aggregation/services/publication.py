@@ -3,6 +3,7 @@
 It can be called any number of times; only the run that the round's fence names can publish, and only once.
 """
 
+import contextlib
 import hashlib
 import logging
 import shutil
@@ -20,7 +21,8 @@ from apps.aggregation.models import Run, Shard
 from apps.audit import services as audit
 from apps.rounds import versions
 from apps.rounds.models import Round, Update
-from apps.rounds.services import lifecycle, registry
+from apps.rounds.services import open_rounds_due, registry
+from apps.rounds.services.transitions import SYSTEM, move_round
 from boltz_core.aggregation import decision, server_step
 from boltz_core.aggregation.errors import AggregationError
 from boltz_core.rounds.states import RoundState, UpdateState
@@ -40,7 +42,7 @@ class DamagedShardError(ServerFaultError):
 
 
 def finish_run(run_id: int) -> None:
-    """Publish a run whose shards are all there; otherwise nothing happens."""
+    """Publish a run whose shards are all there; otherwise nothing happens. A damaged base version fails its round."""
     run = Run.objects.select_related("round__model", "round__base").get(pk=run_id)
     results = list(run.results.order_by("number"))
     if run.state != "running" or len(results) != run.shards:
@@ -52,10 +54,13 @@ def finish_run(run_id: int) -> None:
         logger.warning("%s", error)
         run.results.filter(number=error.number, run__state="running").delete()
         return
+    except versions.DamagedVersionError as error:
+        give_up(run, error.message)
+        return
     if publish(run, sha256, size, step_norm):
         # what a crash leaves undone here, the tick does
         forget_shards(run.pk)
-        lifecycle.open_rounds_due()
+        open_rounds_due()
     else:
         Run.objects.filter(pk=run.pk, state="running").update(state="superseded", ended_at=Now())
 
@@ -64,20 +69,22 @@ def write_version(run: Run, results: list[Shard]) -> tuple[str, int, float]:
     """Write the new weights, range by range; returns digest, size and the norm of the step."""
     layout = run.round.model.tensor_layout()
     squares = [0.0]
-    reader = versions.WeightsReader(run.round.base, layout)
-    try:
+    with contextlib.closing(versions.VerifyingReader(run.round.base, layout)) as reader:
         sha256, size = versions.write_weights(layout, new_weights(results, reader, squares))
-    finally:
-        reader.close()
     return sha256, size, squares[0] ** 0.5
 
 
-def new_weights(results: list[Shard], reader: versions.WeightsReader, squares: list[float]) -> Iterator[memoryview]:
-    """Base plus step for each range; adds the squared norm of the step to `squares`."""
+def new_weights(results: list[Shard], reader: versions.VerifyingReader, squares: list[float]) -> Iterator[memoryview]:
+    """Base plus step for each range; adds the squared norm of the step to `squares`.
+
+    Raises:
+        DamagedVersionError: after the last range: the base was not what was published, so neither is the sum.
+    """
     for shard in results:
         step = read_shard(shard)
         squares[0] += float(np.dot(step, step))
-        yield memoryview(server_step.apply_step(reader.read(shard.start, shard.stop), step)).cast("B")
+        yield memoryview(server_step.apply_step(reader.read(shard.stop - shard.start), step)).cast("B")
+    reader.finish()
 
 
 def read_shard(shard: Shard) -> NDArray[np.float64]:
@@ -135,7 +142,7 @@ def publish(run: Run, sha256: str, size: int, step_norm: float) -> bool:
                 members=run.members,
                 step_norm=step_norm,
             ),
-            actor=lifecycle.SYSTEM,
+            actor=SYSTEM,
         )
         decided = decision.Decision.from_record(run.decision)
         members = [
@@ -146,12 +153,28 @@ def publish(run: Run, sha256: str, size: int, step_norm: float) -> bool:
         if staged != len(members):
             raise AggregationError(f"{staged} of {len(members)} members of {run} are staged")
         Update.objects.bulk_update(members, ["state", "share", "version"], batch_size=500)
-        lifecycle.change_state(round_, RoundState.AGGREGATING, RoundState.PUBLISHED, ended_at=timezone.now())
+        move_round(round_, RoundState.AGGREGATING, RoundState.PUBLISHED, ended_at=timezone.now())
         Run.objects.filter(pk=run.pk).update(state="published", ended_at=Now())
         audit.append(
             "round.published",
-            actor=lifecycle.SYSTEM,
+            actor=SYSTEM,
             round=round_.label,
             detail={"fence": run.fence, "version": version.number, "weights_sha256": sha256, "step_norm": step_norm},
         )
     return True
+
+
+def give_up(run: Run, reason: str) -> None:
+    """End a run whose base version is damaged, and its round with it: another run would find the same."""
+    with transaction.atomic():
+        round_ = Round.objects.select_for_update(of=("self",)).select_related("model").get(pk=run.round_id)
+        if round_.state != RoundState.AGGREGATING or round_.fence != run.fence:
+            return
+        Run.objects.filter(pk=run.pk, state="running").update(state="failed", ended_at=Now(), reason=reason[:200])
+        fail_round(round_, reason)
+
+
+def fail_round(round_: Round, reason: str) -> None:
+    """AGGREGATING -> FAILED: an operator can run it again or abandon it."""
+    move_round(round_, RoundState.AGGREGATING, RoundState.FAILED, reason=reason[:200])
+    audit.append("round.failed", actor=SYSTEM, round=round_.label, detail={"reason": reason})

@@ -21,8 +21,9 @@ from apps.audit import services as audit
 from apps.clients import services as clients
 from apps.rounds import selectors as rounds_selectors
 from apps.rounds import services as rounds
+from apps.rounds import versions
 from apps.rounds.models import Round, Update
-from apps.rounds.services import key_rotation, lifecycle
+from apps.rounds.services import key_rotation
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +44,7 @@ def tick(kind: str) -> None:
         rounds.sweep_inbox,
         rounds.sweep_scratch,
         publication.sweep_shards,
+        versions.sweep_unpublished,
     ):
         attempt(step)
 
@@ -80,7 +82,7 @@ def kick_updates() -> None:
     for update in rounds_selectors.updates_waiting():
         waited = Update.objects.filter(pk=update.pk, kicks=update.kicks)
         if waited.update(kicks=F("kicks") + 1, next_kick_at=Now() + pause_after(update.kicks)):
-            attempt(dispatch.kick, lifecycle.PROCESS, rounds.process_update, update.pk)
+            attempt(dispatch.kick, dispatch.PROCESS_UPDATE, rounds.process_update, update.pk)
 
 
 def advance_rounds() -> None:
@@ -92,7 +94,7 @@ def advance_rounds() -> None:
 def kick_rounds() -> None:
     """Ask again for aggregations whose message was lost or whose run has died."""
     for round_ in due(rounds_selectors.rounds_to_aggregate()):
-        attempt(dispatch.kick, lifecycle.AGGREGATE, runs.aggregate_round, round_.pk)
+        attempt(dispatch.kick, dispatch.AGGREGATE_ROUND, runs.aggregate_round, round_.pk)
 
 
 def due(rounds_: Iterable[Round]) -> Iterable[Round]:

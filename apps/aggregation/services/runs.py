@@ -15,39 +15,27 @@ import numpy as np
 from django.conf import settings
 from django.db import transaction
 from django.db.models.functions import Now
-from django.utils import timezone
 
 from apps import dispatch
 from apps.aggregation.models import Run, Shard
-from apps.aggregation.services import publication
+from apps.aggregation.services import membership, publication
 from apps.audit import services as audit
 from apps.rounds import stores
-from apps.rounds.models import IN_WORK_STATES, Round, Update
+from apps.rounds.models import Round
 from apps.rounds.selectors import staged_matrix
-from apps.rounds.services import lifecycle, process_update
+from apps.rounds.services import freezing
+from apps.rounds.services.transitions import SYSTEM, move_round
 from boltz_core.aggregation import combine, decision, shards
-from boltz_core.rounds.states import RoundState, UpdateState
-from boltz_protocol.errors import NotNowError, ServerFaultError
+from boltz_core.rounds.states import RoundState
+from boltz_protocol.errors import ServerFaultError
 
 logger = logging.getLogger(__name__)
-
-COMBINE = "aggregation.combine_shard"
-FINISH = "aggregation.finish_run"
 
 
 class RunEndedError(ServerFaultError):
     """The run has ended while a shard of it was being combined; what was done is thrown away."""
 
     default_code = "run_ended"
-
-
-class StagingLostError(ServerFaultError):
-    """All members' files are missing: a disk that is not there, not so many damaged files.
-
-    Nobody is removed for that. The run counts as lost, and after some of them the round waits for an operator.
-    """
-
-    default_code = "staging_lost"
 
 
 def lease_end() -> Now:
@@ -86,7 +74,7 @@ def begin_run(round_id: int) -> Run | None:
                 round=round_, fence=round_.fence, state="running", lease_expires_at__gt=Now()
             ).exists():
                 return None
-        elif not lifecycle.change_state(round_, RoundState.FROZEN, RoundState.AGGREGATING):
+        elif not move_round(round_, RoundState.FROZEN, RoundState.AGGREGATING):
             return None
         return new_run(round_)
 
@@ -95,17 +83,17 @@ def new_run(round_: Round) -> Run | None:
     """The next run of a locked round; None when it has failed too often, or too few members are left."""
     members = [
         decision.Member(update_id=pk, norm=norm, examples=examples)
-        for pk, norm, examples in staged_updates(round_).values_list("pk", "norm", "examples")
+        for pk, norm, examples in membership.staged_updates(round_).values_list("pk", "norm", "examples")
     ]
     policy = round_.round_policy()
     Run.objects.filter(round=round_, state="running").update(state="superseded", ended_at=Now())
     if len(members) < policy.quorum:
         reason = f"{len(members)} intact updates are left; the quorum is {policy.quorum}"
-        lifecycle.end_without_version(round_, RoundState.AGGREGATING, reason)
+        freezing.end_without_version(round_, RoundState.AGGREGATING, reason)
         return None
     lost = Run.objects.filter(round=round_, state="superseded").count()
     if lost >= settings.BOLTZ_MAX_ATTEMPTS:
-        fail_round(round_, f"{lost} runs were lost")
+        publication.fail_round(round_, f"{lost} runs were lost")
         return None
     round_.fence += 1
     # from here on messages are counted anew: for this run, should it be lost
@@ -122,57 +110,16 @@ def new_run(round_: Round) -> Run | None:
     )
     audit.append(
         "run.begun",
-        actor=lifecycle.SYSTEM,
+        actor=SYSTEM,
         round=round_.label,
-        detail={"fence": run.fence, "members": run.members, "shards": run.shards, "decision": run.decision},
+        detail={
+            "fence": run.fence,
+            "members": run.members,
+            "shards": run.shards,
+            "decision_sha256": decided.digest,
+        },
     )
     return run
-
-
-def staged_updates(round_: Round):  # noqa: ANN201 - a queryset
-    """The members of a frozen round, in id order."""
-    return Update.objects.filter(round=round_, state=UpdateState.STAGED).order_by("pk")
-
-
-def fail_round(round_: Round, reason: str) -> None:
-    """AGGREGATING -> FAILED: an operator can run it again or abandon it."""
-    lifecycle.change_state(round_, RoundState.AGGREGATING, RoundState.FAILED, reason=reason)
-    audit.append("round.failed", actor=lifecycle.SYSTEM, round=round_.label, detail={"reason": reason})
-
-
-def run_again(round_: Round, *, actor: str) -> None:
-    """Aggregate now, by hand: a round that is open is sealed first, one that has failed gets a new run.
-
-    Raises:
-        NotNowError: `round_not_open`: it has ended, or is not open yet; `too_few_updates`: it is open and stays so.
-    """
-    if round_.state == RoundState.OPEN:
-        check_quorum(round_)
-        lifecycle.seal_round(round_, actor=actor)
-        lifecycle.advance_round(round_.pk)
-    elif round_.state == RoundState.FAILED:
-        with transaction.atomic():
-            again = timezone.now() + timedelta(seconds=dispatch.retry_seconds())
-            fresh = {"reason": "", "next_kick_at": again, "kicks": 0}
-            if lifecycle.change_state(round_, RoundState.FAILED, RoundState.AGGREGATING, **fresh):
-                # they do not count against the new one
-                Run.objects.filter(round=round_, state="superseded").update(state="failed", reason="lost")
-                audit.append("round.run_again", actor=actor, round=round_.label, detail={})
-        dispatch.send_on_commit(lifecycle.AGGREGATE, round_.pk)
-    elif round_.state in {RoundState.SEALED, RoundState.FROZEN, RoundState.AGGREGATING}:
-        lifecycle.advance_round(round_.pk)
-        dispatch.send_on_commit(lifecycle.AGGREGATE, round_.pk)
-    else:
-        raise NotNowError(f"{round_} is {round_.state}; there is nothing to aggregate", code="round_not_open")
-
-
-def check_quorum(round_: Round) -> None:
-    """Refuse to seal by hand what would only be abandoned: the round stays open for others to take part."""
-    hopeful = round_.updates.filter(state__in=[*IN_WORK_STATES, UpdateState.STAGED, UpdateState.QUARANTINED]).count()
-    quorum = round_.round_policy().quorum
-    if hopeful < quorum:
-        message = f"{round_} has {hopeful} updates and its quorum is {quorum}; it stays open. Abandon it to end it"
-        raise NotNowError(message, code="too_few_updates")
 
 
 def count_shards(round_: Round) -> int:
@@ -188,9 +135,11 @@ def range_of(run: Run, number: int) -> shards.ParameterRange:
 def start_chord(run: Run) -> None:
     """A task for each range, then the finish; what the broker does not take is done here."""
     app = celery.current_app
-    header = [app.signature(COMBINE, args=[run.pk, number], immutable=True) for number in range(run.shards)]
+    header = [
+        app.signature(dispatch.COMBINE_SHARD, args=[run.pk, number], immutable=True) for number in range(run.shards)
+    ]
     try:
-        celery.chord(header, app=app)(app.signature(FINISH, args=[run.pk], immutable=True))
+        celery.chord(header, app=app)(app.signature(dispatch.FINISH_RUN, args=[run.pk], immutable=True))
     except Exception as error:  # noqa: BLE001 - whatever the broker's client raises, the run is in Postgres
         dispatch.logger.warning("could not start the chord of %s: %s", run, type(error).__name__)
         continue_run(run)
@@ -201,9 +150,9 @@ def continue_run(run: Run) -> None:
     done = set(run.results.values_list("number", flat=True))
     missing = [number for number in range(run.shards) if number not in done]
     for number in missing:
-        dispatch.kick(COMBINE, combine_shard, run.pk, number)
+        dispatch.kick(dispatch.COMBINE_SHARD, combine_shard, run.pk, number)
     if not missing or set(run.results.values_list("number", flat=True)) == set(range(run.shards)):
-        dispatch.kick(FINISH, publication.finish_run, run.pk)
+        dispatch.kick(dispatch.FINISH_RUN, publication.finish_run, run.pk)
 
 
 def combine_shard(run_id: int, number: int) -> None:
@@ -221,7 +170,8 @@ def combine_shard(run_id: int, number: int) -> None:
     except RunEndedError as error:
         logger.warning("%s", error)
     except stores.DamagedMemberError as error:
-        remove_member(run, error)
+        if membership.remove_damaged(run, error):
+            aggregate_round(run.round_id)
 
 
 def renewing(run: Run, open_segment: combine.OpenSegment) -> combine.OpenSegment:
@@ -255,69 +205,3 @@ def write_shard(run: Run, number: int, span: shards.ParameterRange, step: np.nda
         ignore_conflicts=True,
     )
     renew(run)
-
-
-def remove_member(run: Run, error: stores.DamagedMemberError) -> None:
-    """A member's segments are damaged on our side: the round goes on without it, under a new fence; logged.
-
-    Members whose files are missing or cut go with it, so that not each of them costs a run.
-
-    Raises:
-        StagingLostError: no member's file is there.
-    """
-    with transaction.atomic():
-        round_ = Round.objects.select_for_update(of=("self",)).select_related("model").get(pk=run.round_id)
-        if round_.state != RoundState.AGGREGATING or round_.fence != run.fence:
-            return
-        members = list(staged_updates(round_).select_related("client"))
-        whole = {member.pk for member in members if is_whole(member, round_)}
-        if not whole:
-            raise StagingLostError(f"no staged file of {round_} is there; is its directory?")
-        ended = Run.objects.filter(pk=run.pk, state="running")
-        if not ended.update(state="failed", ended_at=Now(), reason=error.message[:200]):
-            return
-        for member in members:
-            if member.pk == error.update_id or member.pk not in whole:
-                expire_member(member, round_, error.code)
-    aggregate_round(run.round_id)
-
-
-def is_whole(update: Update, round_: Round) -> bool:
-    """Whether a member's staged file is there in its full length."""
-    path = stores.staged_path(round_.pk, update.pk, update.staged_attempt or 0)
-    return stores.staged_is_whole(path, round_.model.parameters)
-
-
-def expire_member(update: Update, round_: Round, reason: str) -> None:
-    """STAGED -> EXPIRED for a fault of our own, in the caller's transaction."""
-    Update.objects.filter(pk=update.pk, state=UpdateState.STAGED).update(
-        state=UpdateState.EXPIRED, code="server_fault", reason="its staged segments were damaged on our disk"
-    )
-    audit.append(
-        "member.removed",
-        actor=lifecycle.SYSTEM,
-        subject=update.client.pseudonym,
-        round=round_.label,
-        detail={"upload_id": update.pk, "reason": reason},
-    )
-
-
-def aggregate_now(round_: Round, *, actor: str) -> Round:
-    """Aggregate a round in this process, from whatever state it is in: decide what waits, freeze, combine, publish.
-
-    Raises:
-        NotNowError: `round_not_open`: it is not open yet, or was abandoned; `too_few_updates`: it is open and stays so.
-    """
-    if round_.state == RoundState.PUBLISHED:
-        return round_
-    run_again(round_, actor=actor)
-    for update_id in list(round_.updates.filter(state=UpdateState.RECEIVED).values_list("pk", flat=True)):
-        process_update(update_id)
-    lifecycle.advance_round(round_.pk)
-    aggregate_round(round_.pk)
-    for run in Run.objects.filter(round=round_, state="running").select_related("round__model"):
-        for number in range(run.shards):
-            combine_shard(run.pk, number)
-        publication.finish_run(run.pk)
-    round_.refresh_from_db()
-    return round_

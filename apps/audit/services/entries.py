@@ -60,7 +60,14 @@ def append_apart(
         return append(type_, actor=actor, subject=subject, round=round, detail=detail)
 
 
-def append_once(fold: str, type_: str, *, actor: str, detail: Mapping[str, Any]) -> LogEntry | None:
+def append_once(
+    fold: str,
+    type_: str,
+    *,
+    actor: str,
+    round: str | None = None,  # noqa: A002 - the log's own word
+    detail: Mapping[str, Any],
+) -> LogEntry | None:
     """Add an entry unless there is one of this type and `fold` already; None then, and nothing is written.
 
     In a transaction of its own. `fold` names what counts as the same, such as a source and a minute.
@@ -73,7 +80,7 @@ def append_once(fold: str, type_: str, *, actor: str, detail: Mapping[str, Any])
         return None
     try:
         with transaction.atomic(durable=True):
-            return _insert(type_, actor=actor, subject=None, round_=None, detail=detail, fold_key=fold_key)
+            return _insert(type_, actor=actor, subject=None, round_=round, detail=detail, fold_key=fold_key)
     except IntegrityError:  # somebody was faster
         return None
 

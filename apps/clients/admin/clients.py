@@ -22,7 +22,7 @@ from apps.operator_pages.read_only import ReadOnlyInline
 from boltz_core.rounds.states import ClientState
 
 PENDING, ACTIVE, SUSPENDED = ClientState.PENDING, ClientState.ACTIVE, ClientState.SUSPENDED
-NOTHING_CHANGED = "What it has submitted already stays where it is."
+LEFT_OUT = "What it has in a round that is not frozen yet is left out"
 
 
 class OrganisationForm(OperatorForm):
@@ -55,7 +55,8 @@ DECISIONS = (
     Decision(
         name="suspend",
         label="Suspend",
-        consequence=f"The client is kept out, from its next request on, until it is resumed. {NOTHING_CHANGED}",
+        consequence=f"The client is kept out, from its next request on, until it is resumed. {LEFT_OUT}, unless it is "
+        "resumed before.",
         done="suspended",
         carry_out=services.suspend,
         applies=lambda client: client.state == ACTIVE,
@@ -85,9 +86,7 @@ DECISIONS = (
     Decision(
         name="revoke",
         label="Revoke",
-        consequence=(
-            f"The client is kept out for good: its keys are revoked, and this cannot be undone. {NOTHING_CHANGED}"
-        ),
+        consequence=(f"The client is kept out for good: its keys are revoked, and this cannot be undone. {LEFT_OUT}."),
         done="revoked",
         carry_out=services.revoke,
         applies=lambda client: client.state in {PENDING, ACTIVE, SUSPENDED},

@@ -24,7 +24,7 @@ def approve(client: Client, *, actor: str, reason: str = "") -> None:
 
 
 def suspend(client: Client, *, actor: str, reason: str) -> None:
-    """Keep a client out until it is resumed; what it has submitted already stays.
+    """Keep a client out until it is resumed. What it has in a round counts only if it is resumed before the freeze.
 
     Raises:
         WrongStateError: it is not active.

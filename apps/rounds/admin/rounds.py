@@ -21,7 +21,7 @@ from apps.rounds import services
 from apps.rounds.admin.policy_fields import policy_rows
 from apps.rounds.admin.update_columns import UpdateColumns
 from apps.rounds.models import Participation, Round, Update
-from apps.rounds.services.lifecycle import ABANDONABLE
+from apps.rounds.services.freezing import ABANDONABLE
 from boltz_core.rounds.states import RoundState, UpdateState
 
 IN_THE_ROUND = [UpdateState.STAGED, UpdateState.AGGREGATED]

@@ -1,4 +1,4 @@
-"""Updates in the admin: what became of each, and why. Nothing about them can be changed."""
+"""Updates in the admin: what became of each, and why. A stalled one can be tried again; nothing else changes them."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,13 +8,15 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
+from apps.audit import services as audit
 from apps.operator_pages import display
 from apps.operator_pages.columns import column
-from apps.operator_pages.read_only import ReadOnlyAdmin
+from apps.operator_pages.decisions import DecidingAdmin, Decision
+from apps.rounds import services
 from apps.rounds.admin.cohort import cohort_of
 from apps.rounds.admin.update_columns import UpdateColumns
 from apps.rounds.models import Round, Update, read_payload
-from boltz_core.rounds.states import UpdateState
+from boltz_core.rounds.states import RoundState, UpdateState
 from boltz_protocol.messages import Claims, Receipt, SignedDocument
 
 LATEST_ROUNDS = 12
@@ -26,10 +28,27 @@ MEANINGS = {
     UpdateState.AGGREGATED: "It is part of a published version.",
     UpdateState.REJECTED: "It broke a rule; the code says which.",
     UpdateState.QUARANTINED: "It looks wrong; it is left out unless an operator lets it in.",
-    UpdateState.STALLED: "Our own failures used up its attempts; nothing is held against the client.",
+    UpdateState.STALLED: (
+        "Our own failures used up its attempts; nothing is held against the client. Try it again before the round is "
+        "frozen."
+    ),
     UpdateState.EXPIRED: "Its round ended without it.",
     UpdateState.ERASED: "Its client asked to be erased.",
 }
+
+TRY_AGAIN = Decision(
+    name="try-again",
+    label="Try again",
+    consequence=(
+        "A worker takes it once more, with its full number of attempts. Do it when what made it fail has been mended."
+    ),
+    done="waits for a worker",
+    carry_out=services.try_again,
+    applies=lambda update: (
+        update.state == UpdateState.STALLED and update.round.state in {RoundState.OPEN, RoundState.SEALED}
+    ),
+    many=True,
+)
 
 
 class RoundFilter(admin.SimpleListFilter):
@@ -54,9 +73,11 @@ class RoundFilter(admin.SimpleListFilter):
 
 
 @admin.register(Update)
-class UpdateAdmin(UpdateColumns, ReadOnlyAdmin):
+class UpdateAdmin(UpdateColumns, DecidingAdmin):
     """Updates, newest first."""
 
+    actor_of = staticmethod(audit.actor_of)
+    decisions = (TRY_AGAIN,)
     nothing_yet = "Clients send updates while a round is open."
     list_display = (
         "update_link",
@@ -177,7 +198,10 @@ class UpdateAdmin(UpdateColumns, ReadOnlyAdmin):
     @admin.display(description="work")
     def work(self, update: Update) -> str:
         """Lease and attempts."""
-        tried = f"{update.lost_leases} leases lost, {update.failures} failures of ours, asked for {update.kicks} times"
+        tried = (
+            f"{update.attempts} attempts, {update.lost_leases} leases lost, {update.failures} failures of ours, "
+            f"asked for {update.kicks} times"
+        )
         if update.lease_expires_at:
             until = f"{update.lease_expires_at:%H:%M:%S} UTC ({display.distance(update.lease_expires_at)})"
             return f"leased until {until}; {tried}"

@@ -1,10 +1,13 @@
 """What the rounds app can do. Views, tasks, admin and commands make one call into one of these functions."""
 
 from apps.rounds.services.erasure import erase_leftovers
+from apps.rounds.services.freezing import abandon_round
 from apps.rounds.services.inbox import sweep_inbox
 from apps.rounds.services.ingest import process_update
 from apps.rounds.services.key_rotation import destroy_retired_keys, rotate_encryption_key, rotate_signing_key
-from apps.rounds.services.lifecycle import abandon_round, advance_round, open_round, open_rounds_due, seal_round
+from apps.rounds.services.leases import try_again
+from apps.rounds.services.lifecycle import advance_round, seal_round
+from apps.rounds.services.opening import open_round, open_rounds_due
 from apps.rounds.services.participation import join_round
 from apps.rounds.services.registry import ModelRequest, change_policy, change_schedule, create_model
 from apps.rounds.services.shredding import shred_old_rounds, sweep_scratch
@@ -31,4 +34,5 @@ __all__ = [
     "shred_old_rounds",
     "sweep_inbox",
     "sweep_scratch",
+    "try_again",
 ]

@@ -13,11 +13,14 @@ from django.db.models import Q, QuerySet
 from apps.clients.models import Client
 from apps.rounds import stores
 from apps.rounds.models import Round, Update
+from apps.rounds.services.transitions import move_updates
+from apps.rounds.signals import updates_erasing
 from boltz_core.rounds.states import ClientState, RoundState, UpdateState
 
 BEFORE_FREEZE = [RoundState.SCHEDULED, RoundState.OPEN, RoundState.SEALED]
 # in a version, or erased already
 KEPT_STATES = [UpdateState.AGGREGATED, UpdateState.ERASED]
+ERASABLE_STATES = [state for state in UpdateState if state not in KEPT_STATES]
 
 
 def on_client_erasing(*, client: Client, **_: Any) -> None:
@@ -44,7 +47,8 @@ def erase_updates(updates: QuerySet[Update]) -> int:
     doomed = list(updates.values_list("pk", "body_sha256", "round_id", "staged_attempt"))
     rows = Update.objects.filter(pk__in=[pk for pk, *_ in doomed])
     rows.update(claims=None, examples=None, norm=None, step_dot=None, staged_key=None, lease_token=None)
-    rows.exclude(state__in=KEPT_STATES).update(state=UpdateState.ERASED)
+    move_updates(rows, ERASABLE_STATES, UpdateState.ERASED)
+    updates_erasing.send(sender=Update, update_ids=[pk for pk, *_ in doomed])
     transaction.on_commit(lambda: delete_bytes(doomed))
     return len(doomed)
 

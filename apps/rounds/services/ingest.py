@@ -127,7 +127,7 @@ def stage(update: Update, lease: leases.Lease) -> Staged:
     key = secrets.token_bytes(STAGED_KEY_BYTES)
     sealer = SegmentSealer(key, update_id=update.pk, attempt=lease.attempt, layout_digest=layout.digest)
     target = stores.staged_path(round_.pk, update.pk, lease.attempt)
-    with stores.open_envelope(update.body_sha256) as sealed, stores.partial_file(target.parent) as file:
+    with stores.open_envelope(update.body_sha256) as sealed, stores.partial_file(stores.scratch()) as file:
         opened = open_update(sealed, layout)
         with last_step_of(round_, layout) as last_step:
             facts = stage_update(

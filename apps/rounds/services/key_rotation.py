@@ -16,7 +16,8 @@ from apps.audit import services as audit
 from apps.keys import services as keys
 from apps.keys.models import MeshKey
 from apps.rounds.models import IN_WORK_STATES, Round, Update
-from apps.rounds.services import lifecycle
+from apps.rounds.services import opening
+from apps.rounds.services.transitions import SYSTEM
 from boltz_core.rounds.states import RoundState
 
 
@@ -40,9 +41,9 @@ def renew_descriptors() -> None:
         for round_ in rounds.select_related("model", "base"):
             if round_.read_descriptor().encryption_key.kid == kid:
                 continue
-            signed = lifecycle.sign_descriptor(round_)
+            signed = opening.sign_descriptor(round_)
             Round.objects.filter(pk=round_.pk).update(descriptor=msgspec.to_builtins(signed))
-            lifecycle.log_descriptor("round.descriptor_renewed", round_, signed)
+            opening.log_descriptor("round.descriptor_renewed", round_, signed)
 
 
 def rotate_signing_key(*, actor: str) -> MeshKey:
@@ -61,7 +62,7 @@ def rotate_when_due() -> None:
     with transaction.atomic():
         keys.lock_key_operations()
         if keys.encryption_key().not_before < oldest:
-            rotate_encryption_key(actor=lifecycle.SYSTEM)
+            rotate_encryption_key(actor=SYSTEM)
 
 
 def destroy_retired_keys() -> list[str]:
@@ -71,8 +72,10 @@ def destroy_retired_keys() -> list[str]:
     needed = Update.objects.filter(state__in=IN_WORK_STATES).values("server_kid")
     destroyed = []
     for key in retired.exclude(kid__in=needed):
-        audit.append("key.destruction_begun", actor=lifecycle.SYSTEM, detail={"use": "enc", "kid": key.kid})
+        detail = {"use": "enc", "kid": key.kid}
+        # once, however often the act fails
+        audit.append_once(key.kid, "key.destruction_begun", actor=SYSTEM, detail=detail)
         if keys.destroy_retired_key(key.kid):
-            audit.append("key.destroyed", actor=lifecycle.SYSTEM, detail={"use": "enc", "kid": key.kid})
+            audit.append("key.destroyed", actor=SYSTEM, detail=detail)
             destroyed.append(key.kid)
     return destroyed

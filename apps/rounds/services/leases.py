@@ -4,7 +4,7 @@ A worker claims a row with a token, renews it while it works, and finishes only 
 
 Time is the database's clock, so that two machines with two clocks agree. A lease that ran out is taken over and
 counts as lost; our own failures give the row back with a growing pause and are counted apart. Either count exhausted:
-STALLED, and nothing is held against the client.
+STALLED, and nothing is held against the client. An operator can have it tried again before the round freezes.
 """
 
 import uuid
@@ -17,10 +17,12 @@ from django.db import transaction
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
+from apps import dispatch
 from apps.audit import services as audit
-from apps.rounds.models import Update
-from boltz_core.rounds.states import UpdateState
-from boltz_protocol.errors import ServerFaultError
+from apps.rounds.models import Round, Update
+from apps.rounds.services.transitions import move_updates
+from boltz_core.rounds.states import RoundState, UpdateState, WrongStateError
+from boltz_protocol.errors import NotNowError, ServerFaultError
 
 LONGEST_PAUSE = timedelta(minutes=15)
 
@@ -43,23 +45,22 @@ class Lease:
 def claim(update_id: str) -> Lease | None:
     """Take an update that is RECEIVED, or whose lease ran out; None when there is nothing to take."""
     token = uuid.uuid4()
+    # a doubled message does not shorten the pause after a failure
+    waiting = Q(state=UpdateState.RECEIVED) & (Q(not_before=None) | Q(not_before__lte=Now()))
+    lost = Q(state=UpdateState.PROCESSING, lease_expires_at__lt=Now())
     with transaction.atomic():
-        update = (
-            Update.objects.select_for_update(skip_locked=True)
-            .filter(Q(state=UpdateState.RECEIVED) | Q(state=UpdateState.PROCESSING, lease_expires_at__lt=Now()))
-            .filter(pk=update_id)
-            .first()
-        )
+        update = Update.objects.select_for_update(skip_locked=True).filter(waiting | lost).filter(pk=update_id).first()
         if update is None:
             return None
-        lost = update.lost_leases + (update.state == UpdateState.PROCESSING)
-        if lost >= settings.BOLTZ_MAX_ATTEMPTS:
-            stall(update, f"its worker was lost {lost} times")
+        lost_leases = update.lost_leases + (update.state == UpdateState.PROCESSING)
+        if lost_leases >= settings.BOLTZ_MAX_ATTEMPTS:
+            stall(update, f"its worker was lost {lost_leases} times")
             return None
-        attempt = lost + update.failures + 1
+        attempt = update.attempts + 1
         Update.objects.filter(pk=update_id).update(
             state=UpdateState.PROCESSING,
-            lost_leases=lost,
+            attempts=attempt,
+            lost_leases=lost_leases,
             lease_token=token,
             lease_expires_at=expiry(),
             # from here on messages are counted anew: for this attempt, should it be lost
@@ -95,8 +96,8 @@ def finish(lease: Lease, state: UpdateState, **fields: Any) -> None:
     Raises:
         LeaseLostError: it was taken over; nothing was written.
     """
-    changed = mine(lease).update(state=state, lease_token=None, lease_expires_at=None, decided_at=Now(), **fields)
-    if changed != 1:
+    ended = {"lease_token": None, "lease_expires_at": None, "decided_at": Now()}
+    if move_updates(mine(lease), [UpdateState.PROCESSING], state, **ended, **fields) != 1:
         raise LeaseLostError(f"the lease on update {lease.update_id} was taken over")
 
 
@@ -110,11 +111,14 @@ def give_back(lease: Lease, reason: str) -> None:
             stall(update, reason)
             return
         pause = min(timedelta(seconds=settings.BOLTZ_RETRY_SECONDS) * 2**update.failures, LONGEST_PAUSE)
-        mine(lease).update(
-            state=UpdateState.RECEIVED,
+        move_updates(
+            mine(lease),
+            [UpdateState.PROCESSING],
+            UpdateState.RECEIVED,
             lease_token=None,
             lease_expires_at=None,
             failures=F("failures") + 1,
+            not_before=Now() + pause,
             next_kick_at=Now() + pause,
         )
 
@@ -128,6 +132,45 @@ def stall(update: Update, reason: str) -> None:
         round=update.round.label,
         detail={"upload_id": update.pk, "reason": reason},
     )
-    Update.objects.filter(pk=update.pk).update(
-        state=UpdateState.STALLED, code="server_fault", reason=reason[:300], lease_token=None, decided_at=Now()
+    move_updates(
+        Update.objects.filter(pk=update.pk),
+        [UpdateState.PROCESSING],
+        UpdateState.STALLED,
+        code="server_fault",
+        reason=reason[:300],
+        lease_token=None,
+        lease_expires_at=None,
+        decided_at=Now(),
     )
+
+
+def try_again(update: Update, *, actor: str) -> None:
+    """STALLED -> RECEIVED, by hand: what made it fail has been mended. It gets its full number of attempts again.
+
+    Raises:
+        NotNowError: `wrong_state`: it is not stalled; `round_sealed`: its round has been frozen or has ended.
+    """
+    with transaction.atomic():
+        # the freeze locks the same row
+        round_ = Round.objects.select_for_update(of=("self",)).select_related("model").get(pk=update.round_id)
+        if round_.state not in {RoundState.OPEN, RoundState.SEALED}:
+            raise NotNowError(f"{round_} is {round_.state}: its membership is fixed", code="round_sealed")
+        fresh = {"code": "", "reason": "", "decided_at": None, "lost_leases": 0, "failures": 0, "kicks": 0}
+        again = move_updates(
+            Update.objects.filter(pk=update.pk),
+            [UpdateState.STALLED],
+            UpdateState.RECEIVED,
+            not_before=None,
+            next_kick_at=Now() + timedelta(seconds=dispatch.retry_seconds()),
+            **fresh,
+        )
+        if not again:
+            raise WrongStateError(f"{update} is not stalled; there is nothing to try again")
+        audit.append(
+            "update.tried_again",
+            actor=actor,
+            subject=update.client.pseudonym,
+            round=round_.label,
+            detail={"upload_id": update.pk},
+        )
+        dispatch.send_on_commit(dispatch.PROCESS_UPDATE, update.pk)

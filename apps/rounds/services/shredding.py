@@ -6,6 +6,7 @@ Destroying a round's staging key is what shreds it; the files are removed after 
 import shutil
 import time
 from datetime import timedelta
+from itertools import chain
 from pathlib import Path
 
 from django.conf import settings
@@ -37,7 +38,9 @@ def shred_old_rounds() -> list[Round]:
 
 def shred_round(round_: Round) -> None:
     """Destroy a round's staging key, its segments and its envelopes; intent, act and completion are logged."""
-    audit.append("round.shredding_begun", actor="system", round=round_.label, detail={"kid": round_.staging_kid})
+    # once, however often the act fails
+    detail = {"kid": round_.staging_kid}
+    audit.append_once(round_.label, "round.shredding_begun", actor="system", round=round_.label, detail=detail)
     if round_.staging_kid:
         keys.key_store().destroy(round_.staging_kid)
     shutil.rmtree(stores.staged_directory(round_.pk), ignore_errors=True)
@@ -46,14 +49,20 @@ def shred_round(round_: Round) -> None:
     with transaction.atomic():
         round_.updates.update(staged_key=None)
         if Round.objects.filter(pk=round_.pk, shredded_at__isnull=True).update(shredded_at=Now()):
-            audit.append("round.shredded", actor="system", round=round_.label, detail={"kid": round_.staging_kid})
+            audit.append("round.shredded", actor="system", round=round_.label, detail=detail)
+
+
+def partial_directories() -> list[Path]:
+    """Where partial files are made that outlive a killed process: none of these grows with what is kept."""
+    return [stores.scratch(), stores.inbox(), Path(settings.BOLTZ_DATA_DIR) / "versions"]
 
 
 def sweep_scratch() -> int:
     """Remove partial files that a killed process has left behind; returns how many."""
     horizon = time.time() - SCRATCH_SECONDS
     removed = 0
-    for path in Path(settings.BOLTZ_DATA_DIR).rglob(f"*{stores.PARTIAL_SUFFIX}"):
+    # the others are below a run, and go with it
+    for path in chain.from_iterable(directory.glob(f"*{stores.PARTIAL_SUFFIX}") for directory in partial_directories()):
         try:
             if path.stat().st_mtime < horizon:
                 path.unlink()

@@ -139,7 +139,7 @@ def store_update(upload: Upload, round_: Round, body: Body) -> SignedDocument:
         except Exception:
             inbox.discard_unclaimed(upload.body_sha256.hex())
             raise
-    dispatch.send_on_commit(lifecycle.PROCESS, upload.upload_id)
+    dispatch.send_on_commit(dispatch.PROCESS_UPDATE, upload.upload_id)
     return receipt
 
 

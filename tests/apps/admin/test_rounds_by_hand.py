@@ -3,7 +3,7 @@
 import pytest
 
 from apps.aggregation import services as aggregation
-from apps.aggregation.services import runs
+from apps.aggregation.services import publication, runs
 from apps.audit import services as audit
 from apps.audit.models import LogEntry
 from apps.keys.models import MeshKey
@@ -50,7 +50,7 @@ def test_aggregating_now_seals_and_freezes_and_the_workers_publish(browser, oper
 def test_a_round_that_has_failed_is_run_again(browser, operator, open_round, mesh):
     browser.post(decision_page(open_round, "aggregate"))
     assert runs.begin_run(open_round.pk)
-    runs.fail_round(mesh.round(), "the disk was full")
+    publication.fail_round(mesh.round(), "the disk was full")
     failed = mesh.round()
     page = text_of(browser.get(row_page(failed)))
     assert "the disk was full" in page
@@ -62,6 +62,26 @@ def test_a_round_that_has_failed_is_run_again(browser, operator, open_round, mes
     mesh.work()
     aggregation.aggregate_now(mesh.round(), actor="test")
     assert mesh.round().state == "published"
+
+
+def test_a_stalled_update_is_tried_again_until_its_round_is_frozen(browser, operator, open_round, mesh):
+    update = Update.objects.first()
+    assert offered(browser, update) == []
+    Update.objects.filter(pk=update.pk).update(state="stalled", code="server_fault", failures=5)
+    assert offered(browser, update) == ["try-again"]
+
+    assert browser.post(decision_page(update, "try-again")).status_code == 302
+
+    assert LogEntry.objects.get(type="update.tried_again").actor == audit.actor_of(operator)
+    mesh.work()
+    update.refresh_from_db()
+    assert (update.state, update.code, update.failures) == ("staged", "", 0)
+    refused = browser.post(decision_page(update, "try-again"))
+    assert "is not stalled" in errors_of(refused)["__all__"][0]
+
+    Update.objects.filter(pk=update.pk).update(state="stalled")
+    Round.objects.update(state="frozen")
+    assert offered(browser, update) == []
 
 
 def test_a_round_is_abandoned_with_a_reason(browser, operator, open_round, mesh):

@@ -17,7 +17,7 @@ from apps.clients.models import SpentNonce
 from apps.keys import services as keys
 from apps.rounds import services as rounds
 from apps.rounds.models import FederatedModel, Round, Update
-from apps.rounds.services import ingest, key_rotation, leases, lifecycle
+from apps.rounds.services import freezing, ingest, key_rotation, leases, lifecycle
 from tests.apps.aggregation.wide_rounds import SHARDS, lose, run_of
 from tests.apps.places import submit
 from tests.apps.unchanged import nothing_changes
@@ -219,7 +219,7 @@ def test_a_lost_body_is_sent_again(frozen, messages):
 def test_the_next_round_opens_though_the_process_that_published_was_killed(mesh, place, monkeypatch, messages):
     FederatedModel.objects.update(keeps_open=True)
     submit(place)
-    monkeypatch.setattr(lifecycle, "open_rounds_due", raises(SystemExit()))
+    monkeypatch.setattr(publication, "open_rounds_due", raises(SystemExit()))
     with pytest.raises(SystemExit):
         mesh.finish_round()
     monkeypatch.undo()
@@ -249,7 +249,7 @@ def test_one_round_that_can_not_advance_does_not_hold_up_another(mesh, messages,
     for name in ("aaa", "bbb"):
         mesh.make_model(name)
     Round.objects.update(closes_at=timezone.now() - SECOND)
-    real = lifecycle.freeze
+    real = freezing.freeze
     monkeypatch.setattr(
         lifecycle,
         "freeze",

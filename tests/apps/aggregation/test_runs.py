@@ -1,21 +1,25 @@
 """Runs that are lost, late, doubled or damaged: one version a round, of intact members, whatever happened on the way."""
 
+import errno
+import os
 import time
 from datetime import timedelta
+from pathlib import Path
 
 import numpy as np
 import pytest
 from django.db.models.functions import Now
 
+from apps import dispatch
 from apps.aggregation import services, tasks
 from apps.aggregation.models import Run, Shard
-from apps.aggregation.services import publication, runs
+from apps.aggregation.services import membership, publication, runs
 from apps.audit import selectors as log
 from apps.audit import services as audit
 from apps.keys import services as keys
-from apps.rounds import stores
+from apps.rounds import stores, versions
 from apps.rounds.models import ModelVersion, Round, Update
-from apps.rounds.services import lifecycle
+from boltz_core.aggregation import decision
 from boltz_core.aggregation.errors import AggregationError
 from boltz_protocol.errors import NotNowError
 from tests.apps.aggregation.wide_rounds import SHARDS, lose, members_of, run_of, weights_of
@@ -62,7 +66,8 @@ def test_a_frozen_round_gets_a_run_and_a_message_for_each_shard(frozen, messages
     assert (frozen.state, frozen.fence, run.fence, run.shards, run.members) == ("aggregating", 1, 1, SHARDS, 2)
     assert messages == [("aggregation.combine_shard", run.pk, number) for number in range(SHARDS)]
     begun = audit.read_detail(log.entries_of_type("run.begun").get())
-    assert (begun["fence"], begun["members"], begun["decision"]) == (1, 2, run.decision)
+    digest = decision.Decision.from_record(run.decision).digest
+    assert begun == {"fence": 1, "members": 2, "shards": SHARDS, "decision_sha256": digest}
 
 
 def test_a_run_that_is_alive_is_left_alone(frozen):
@@ -372,7 +377,7 @@ def away(frozen):
 def test_a_disk_that_is_away_costs_no_member_and_the_round_waits_for_an_operator(frozen, away, settings):
     for _ in range(settings.BOLTZ_MAX_ATTEMPTS):
         services.aggregate_round(frozen.pk)
-        with pytest.raises(runs.StagingLostError):
+        with pytest.raises(membership.StagingLostError):
             services.combine_shard(run_of(frozen).pk, 0)
         lose(run_of(frozen))
     services.aggregate_round(frozen.pk)
@@ -383,6 +388,86 @@ def test_a_disk_that_is_away_costs_no_member_and_the_round_waits_for_an_operator
     services.run_again(frozen, actor="operator_x")
     services.aggregate_round(frozen.pk)
     assert finish(frozen).version.members == 2
+
+
+@pytest.mark.parametrize("name", ["open", "preadv"])
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.EACCES, errno.ESTALE])
+def test_a_file_that_cannot_be_read_just_now_costs_no_member(frozen, monkeypatch, name, number):
+    services.aggregate_round(frozen.pk)
+    with monkeypatch.context() as fault:
+        fault.setattr(stores.os, name, raises(OSError(number, "not now")))
+        with pytest.raises(OSError, match="not now"):
+            services.combine_shard(run_of(frozen).pk, 0)
+    assert {update.state for update in members_of(frozen)} == {"staged"}
+    assert finish(frozen).version.members == 2
+
+
+def test_a_member_whose_sectors_cannot_be_read_is_removed(frozen, monkeypatch):
+    services.aggregate_round(frozen.pk)
+    real, failures = stores.os.preadv, [OSError(errno.EIO, "Input/output error")]
+
+    def failing(*arguments):
+        if failures:
+            raise failures.pop()
+        return real(*arguments)
+
+    monkeypatch.setattr(stores.os, "preadv", failing)
+    combine_all(run_of(frozen))
+    assert finish(frozen).version.members == 1
+    expired = Update.objects.get(round=frozen, state="expired")
+    assert (expired.code, expired.decided_at is not None) == ("server_fault", True)
+
+
+def test_a_base_version_that_rots_after_it_was_verified_is_not_published_again(frozen):
+    """Same size, same time: only its bytes say so. The round waits for an operator, who brings the file back."""
+    services.aggregate_round(frozen.pk)
+    path = Path(versions.storage().path(frozen.base.storage_name()))
+    versions.verify(frozen.base)
+    whole, stamp = path.read_bytes(), path.stat()
+    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    before = files()
+    for number in range(SHARDS):
+        services.combine_shard(run_of(frozen).pk, number)
+    services.finish_run(run_of(frozen).pk)
+    frozen.refresh_from_db()
+    assert (frozen.state, run_of(frozen).state) == ("failed", "failed")
+    assert "have changed on disk" in frozen.reason
+    assert {name for name in files() if name.startswith("versions/")} <= set(before)
+    path.write_bytes(whole)
+    services.run_again(frozen, actor="operator_x")
+    services.aggregate_round(frozen.pk)
+    assert finish(frozen).version.members == 2
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(path.read_bytes()[:-4])])
+def test_a_base_version_that_is_missing_or_cut_fails_the_round(frozen, damage):
+    services.aggregate_round(frozen.pk)
+    for number in range(SHARDS):
+        services.combine_shard(run_of(frozen).pk, number)
+    damage(Path(versions.storage().path(frozen.base.storage_name())))
+    services.finish_run(run_of(frozen).pk)
+    frozen.refresh_from_db()
+    assert (frozen.state, ModelVersion.objects.filter(model=frozen.model).count()) == ("failed", 1)
+
+
+def test_weights_that_nobody_published_are_swept_after_a_day(frozen, monkeypatch):
+    vector = np.full(frozen.model.parameters, 7, np.float32)
+    sha256, _ = versions.write_weights(frozen.model.tensor_layout(), [memoryview(vector).cast("B")])
+    path = Path(versions.storage().path(versions.storage_name(sha256)))
+    monkeypatch.setattr(versions.secrets, "randbelow", lambda _: int(sha256[:2], 16))
+    assert versions.sweep_unpublished() == 0
+    os.utime(path, (time.time() - 90_000,) * 2)
+    assert versions.sweep_unpublished() == 1
+    assert not path.exists()
+
+
+def test_weights_of_a_version_are_never_swept(frozen, monkeypatch):
+    path = Path(versions.storage().path(frozen.base.storage_name()))
+    os.utime(path, (0, 0))
+    monkeypatch.setattr(versions.secrets, "randbelow", lambda _: int(frozen.base.weights_sha256[:2], 16))
+    assert versions.sweep_unpublished() == 0
+    assert path.exists()
 
 
 def test_a_staging_key_that_is_away_costs_no_member(frozen, monkeypatch):
@@ -402,7 +487,7 @@ def test_damage_found_by_a_run_that_was_taken_over_removes_nobody(frozen):
     lose(first)
     services.aggregate_round(frozen.pk)
     with nothing_changes():
-        runs.remove_member(first, stores.DamagedMemberError(members_of(frozen)[0].pk, "damaged"))
+        membership.remove_damaged(first, stores.DamagedMemberError(members_of(frozen)[0].pk, "damaged"))
 
 
 def test_damage_found_twice_removes_a_member_once(frozen):
@@ -411,9 +496,9 @@ def test_damage_found_twice_removes_a_member_once(frozen):
     services.aggregate_round(frozen.pk)
     first = run_of(frozen)
     error = stores.DamagedMemberError(victim.pk, "damaged")
-    runs.remove_member(first, error)
+    membership.remove_damaged(first, error)
     with nothing_changes():
-        runs.remove_member(first, error)
+        membership.remove_damaged(first, error)
 
 
 def test_a_body_under_way_does_not_publish_a_member_that_is_being_removed(frozen, monkeypatch):
@@ -425,8 +510,7 @@ def test_a_body_under_way_does_not_publish_a_member_that_is_being_removed(frozen
 
     def removed_meanwhile(*arguments):
         written = real(*arguments)
-        monkeypatch.setattr(runs, "aggregate_round", lambda _: None)
-        runs.remove_member(run, stores.DamagedMemberError(members_of(frozen)[0].pk, "damaged"))
+        membership.remove_damaged(run, stores.DamagedMemberError(members_of(frozen)[0].pk, "damaged"))
         return written
 
     monkeypatch.setattr(publication, "write_version", removed_meanwhile)
@@ -585,4 +669,4 @@ def test_one_shard_combined_twice_at_once_is_one_shard(wide, several_shards):
 def test_leases_of_runs_go_by_the_clock_of_the_database(frozen):
     services.aggregate_round(frozen.pk)
     assert Run.objects.filter(lease_expires_at__gt=Now() + timedelta(seconds=50)).exists()
-    assert lifecycle.AGGREGATE == "aggregation.aggregate_round"
+    assert dispatch.AGGREGATE_ROUND == "aggregation.aggregate_round"

@@ -8,6 +8,7 @@ import pytest
 from django.db.models import F
 from django.utils import timezone
 
+from apps.aggregation.models import Run
 from apps.audit import selectors as log
 from apps.audit import services as audit
 from apps.clients import services as clients
@@ -197,6 +198,12 @@ def test_a_worker_that_is_at_an_update_when_its_client_leaves_stages_nothing(joi
     assert below("staged") == below("inbox") == []
 
 
+def recorded(update):
+    """What the decision of its run says of an update."""
+    (row,) = [row for row in Run.objects.get().decision["members"] if row["update_id"] == update.pk]
+    return row
+
+
 @pytest.mark.parametrize("state", ["frozen", "aggregating", "failed"])
 def test_after_the_freeze_the_membership_stays_until_the_round_has_ended(mesh, members, state):
     services.seal_round(Round.objects.get(), actor="system")
@@ -212,6 +219,10 @@ def test_after_the_freeze_the_membership_stays_until_the_round_has_ended(mesh, m
     mine, other = (Update.objects.get(pk=update.pk) for update in members)
     assert (mine.state, mine.staged_key, mine.claims, mine.version) == ("aggregated", None, None, other.version)
     assert mine.share == other.share
+    of_mine, of_other = recorded(mine), recorded(other)
+    assert (of_mine["norm"], of_mine["examples"]) == (None, None)
+    assert (of_other["norm"], of_other["examples"]) == (repr(other.norm), other.examples)
+    assert of_mine["weight"] == of_other["weight"]
     assert not stores.envelope_path(mine.body_sha256).exists()
     assert stores.envelope_is_intact(other.body_sha256)
     assert other.staged_key is not None
@@ -224,6 +235,7 @@ def test_what_an_erased_client_sent_in_a_published_round_is_destroyed_and_the_ve
     leave("beta")
     kept, erased = (Update.objects.get(pk=update.pk) for update in members)
     assert (erased.state, erased.staged_key, erased.norm) == ("aggregated", None, None)
+    assert recorded(erased)["norm"] is None
     assert (kept.state, kept.staged_key is None) == ("aggregated", False)
     assert not stores.envelope_path(erased.body_sha256).exists()
     assert [name for name in below("staged") if erased.pk in name] == []

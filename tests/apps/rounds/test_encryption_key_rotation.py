@@ -46,6 +46,10 @@ def rotate(place):
     return run
 
 
+def failing(*_, **__):
+    raise OSError(30, "read-only file system")
+
+
 def key_files():
     return {path.name for path in keys.key_store()._directory.glob("*.key")}
 
@@ -174,6 +178,17 @@ def test_destruction_logs_its_intent_and_its_end_and_happens_once(place, rotate)
         assert services.destroy_retired_keys() == []
     assert [audit.read_detail(entry)["kid"] for entry in log.entries_of_type("key.destruction_begun")] == [old]
     assert [audit.read_detail(entry)["kid"] for entry in log.entries_of_type("key.destroyed")] == [old]
+
+
+def test_an_act_that_fails_again_and_again_is_announced_once(place, rotate, monkeypatch):
+    old = rotate(seconds_ago=10**6)
+    with monkeypatch.context() as fault:
+        fault.setattr(key_rotation.keys, "destroy_retired_key", failing)
+        for _ in range(3):
+            with pytest.raises(OSError, match="read-only"):
+                services.destroy_retired_keys()
+    assert services.destroy_retired_keys() == [old]
+    assert log.entries_of_type("key.destruction_begun").count() == 1
 
 
 def test_a_destruction_that_another_process_was_faster_with_is_logged_once(place, rotate, monkeypatch):

@@ -15,7 +15,8 @@ from apps.rounds import services, stores, tasks, versions
 from apps.rounds.models import Round, Update
 from apps.rounds.services import ingest, leases, lifecycle
 from boltz_core.ingest.segments import sealed_length
-from boltz_core.rounds.states import UpdateState
+from boltz_core.rounds.states import UpdateState, WrongStateError
+from boltz_protocol.errors import NotNowError
 from tests.apps.hostile_envelopes import raw
 from tests.apps.places import NORM, submit, vector_of
 from tests.apps.unchanged import files, world
@@ -32,6 +33,17 @@ def staged_files():
 
 def let_the_lease_run_out():
     Update.objects.update(lease_expires_at=Now() - timedelta(seconds=1))
+
+
+def the_pause_is_over():
+    Update.objects.update(not_before=Now() - timedelta(seconds=1))
+
+
+def raises(error):
+    def failing(*_, **__):
+        raise error
+
+    return failing
 
 
 def no_trace_of_blame(update):
@@ -211,9 +223,19 @@ def test_a_failure_of_ours_gives_the_update_back_and_it_succeeds_later(update, m
     assert no_trace_of_blame(update)
     assert (update.state, update.failures, update.lost_leases, update.lease_token) == ("received", 1, 0, None)
     assert staged_files() == []
+    the_pause_is_over()
     services.process_update(update.pk)
     update.refresh_from_db()
     assert (update.state, update.staged_attempt) == ("staged", 2)
+
+
+def test_messages_that_come_twice_do_not_shorten_the_pause_after_a_failure(update, monkeypatch):
+    with monkeypatch.context() as fault:
+        fault.setattr(ingest, "stage_update", raises(ZeroDivisionError()))
+        for _ in range(10):
+            services.process_update(update.pk)
+    update.refresh_from_db()
+    assert (update.state, update.failures, update.attempts) == ("received", 1, 1)
 
 
 def test_failures_of_ours_are_tried_again_after_growing_pauses_and_then_stalled(update, monkeypatch, settings):
@@ -225,6 +247,7 @@ def test_failures_of_ours_are_tried_again_after_growing_pauses_and_then_stalled(
     for _ in range(settings.BOLTZ_MAX_ATTEMPTS - 1):
         services.process_update(update.pk)
         update.refresh_from_db()
+        the_pause_is_over()
         pauses.append((update.next_kick_at - timezone.now()).total_seconds())
     assert pauses == pytest.approx([30, 60, 120, 240], abs=5)
     services.process_update(update.pk)
@@ -246,6 +269,7 @@ def test_lost_leases_and_failures_are_counted_apart(update, settings):
     leases.claim(update.pk)
     let_the_lease_run_out()
     leases.give_back(leases.claim(update.pk), "test")
+    the_pause_is_over()
     assert leases.claim(update.pk).attempt == 3
     assert Update.objects.values_list("lost_leases", "failures").get() == (1, 1)
 
@@ -311,6 +335,49 @@ def test_a_stalled_update_does_not_keep_its_round_from_ending(update, joined, mo
     for other in Update.objects.filter(state="received"):
         services.process_update(other.pk)
     assert Round.objects.get().state == "frozen"
+    update.refresh_from_db()
+    assert (update.state, update.code, update.reason) == ("expired", "server_fault", "ZeroDivisionError")
+
+
+# --- an operator has it tried again -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def stalled(update, monkeypatch, settings):
+    settings.BOLTZ_MAX_ATTEMPTS = 1
+    with monkeypatch.context() as fault:
+        fault.setattr(ingest, "stage_update", raises(ZeroDivisionError()))
+        services.process_update(update.pk)
+    update.refresh_from_db()
+    assert update.state == "stalled"
+    return update
+
+
+def test_a_stalled_update_that_is_tried_again_is_staged_under_a_new_attempt(stalled):
+    services.try_again(stalled, actor="operator_x")
+    services.process_update(stalled.pk)
+    stalled.refresh_from_db()
+    assert (stalled.state, stalled.code, stalled.reason, stalled.staged_attempt) == ("staged", "", "", 2)
+    entry = log.entries_of_type("update.tried_again").get()
+    assert (entry.actor, entry.subject) == ("operator_x", stalled.client.pseudonym)
+
+
+def test_what_is_not_stalled_is_not_tried_again(update):
+    before = world()
+    with pytest.raises(WrongStateError):
+        services.try_again(update, actor="operator_x")
+    assert world() == before
+
+
+def test_after_the_freeze_nothing_is_tried_again(stalled, joined):
+    other = submit(joined("beta"))
+    lifecycle.seal_round(stalled.round, actor="system")
+    services.process_update(other.pk)
+    before = world()
+    with pytest.raises(NotNowError) as refused:
+        services.try_again(stalled, actor="operator_x")
+    assert refused.value.code == "round_sealed"
+    assert world() == before
 
 
 def test_a_reason_is_printable_and_short():

@@ -9,10 +9,11 @@ from django.utils import timezone
 
 from apps.audit import selectors as log
 from apps.audit import services as audit
+from apps.clients import services as clients
 from apps.keys import services as keys
 from apps.rounds import services, tasks
 from apps.rounds.models import FederatedModel, ModelVersion, Participation, Round, Update
-from apps.rounds.services import leases, lifecycle
+from apps.rounds.services import freezing, leases, opening, transitions
 from boltz_core.rounds.states import RoundState, UpdateState, WrongStateError
 from boltz_protocol import codec
 from boltz_protocol.encoding import from_base64url
@@ -102,11 +103,26 @@ def test_who_comes_second_to_open_a_round_leaves_no_key_behind(mesh, monkeypatch
     services.advance_round(planned.pk)
     before = mesh.files()
     store = sorted(path.name for path in keys.key_store()._directory.iterdir())
-    lifecycle.start(late)
+    opening.start(late)
     assert (late.state, late.staging_kid) == ("open", Round.objects.get().staging_kid)
     assert mesh.files() == before
     assert sorted(path.name for path in keys.key_store()._directory.iterdir()) == store
     assert log.entries_of_type("round.opened").count() == 1
+
+
+def test_a_round_whose_descriptor_cannot_be_signed_leaves_no_key_behind(mesh, monkeypatch):
+    model = mesh.make_model(opened=False)
+    before = mesh.files()
+    monkeypatch.setattr(opening.keys, "sign_document", failing)
+    for _ in range(3):
+        with pytest.raises(keys.KeyMissingError):
+            services.open_round(model) if not Round.objects.exists() else services.advance_round(Round.objects.get().pk)
+    assert mesh.files() == before
+    assert state() == "scheduled"
+
+
+def failing(*_, **__):
+    raise keys.KeyMissingError("the signing key is away")
 
 
 def test_a_model_that_keeps_itself_open_opens_the_next_round_after_its_pause(mesh):
@@ -151,7 +167,7 @@ def test_two_that_open_the_next_round_at_once_make_one(mesh, monkeypatch):
     def taken(*_, **__):
         raise NotNowError("another process was first", code="round_live")
 
-    monkeypatch.setattr(lifecycle, "open_round", taken)
+    monkeypatch.setattr(opening, "open_round", taken)
     assert services.open_rounds_due() == []
 
 
@@ -253,6 +269,28 @@ def test_a_quarantined_update_does_not_outlive_the_freeze(round_, joined):
     assert audit.read_detail(log.entries_of_type("round.frozen").get())["members"] == 1
 
 
+@pytest.mark.parametrize("bar", [clients.suspend, clients.revoke])
+def test_what_a_barred_client_has_sent_is_left_out_at_the_freeze(round_, joined, bar):
+    kept, barred = submit(joined("alpha")), submit(joined("beta"))
+    services.process_update(barred.pk)
+    bar(barred.client, actor="operator_x", reason="test")
+    services.seal_round(round_, actor="system")
+    decide_all()
+    barred.refresh_from_db()
+    assert Update.objects.get(pk=kept.pk).state == "staged"
+    assert (barred.state, barred.code, barred.decided_at is not None) == ("expired", "client_suspended", True)
+    assert audit.read_detail(log.entries_of_type("round.frozen").get())["members"] == 1
+
+
+def test_what_a_client_has_sent_counts_when_it_is_resumed_before_the_freeze(round_, joined):
+    update = submit(joined("alpha"))
+    clients.suspend(update.client, actor="operator_x", reason="test")
+    clients.resume(update.client, actor="operator_x", reason="test")
+    services.seal_round(round_, actor="system")
+    decide_all()
+    assert Update.objects.get().state == "staged"
+
+
 def test_a_round_without_its_quorum_is_abandoned(round_, place, model):
     Round.objects.update(policy=model.policy | {"quorum": 2})
     update = submit(place)
@@ -279,7 +317,7 @@ def test_a_freeze_that_comes_second_is_no_matter(round_, place):
     services.seal_round(round_, actor="system")
     late = Round.objects.get()
     services.advance_round(round_.pk)
-    lifecycle.freeze(late)
+    freezing.freeze(late)
     assert late.state == "frozen"
     assert log.entries_of_type("round.frozen").count() == 1
 
@@ -320,13 +358,13 @@ def test_work_on_an_abandoned_update_is_thrown_away(round_, place):
 
 def test_a_change_that_is_in_no_table_is_refused(round_):
     with nothing_changes(), pytest.raises(WrongStateError):
-        lifecycle.change_state(round_, RoundState.OPEN, RoundState.PUBLISHED)
+        transitions.move_round(round_, RoundState.OPEN, RoundState.PUBLISHED)
 
 
 def test_a_change_from_a_state_that_has_passed_does_nothing(round_):
     services.seal_round(Round.objects.get(), actor="system")
     with nothing_changes():
-        assert not lifecycle.change_state(round_, RoundState.OPEN, RoundState.SEALED)
+        assert not transitions.move_round(round_, RoundState.OPEN, RoundState.SEALED)
     assert round_.state == "open"
 
 

@@ -10,7 +10,8 @@ from apps.clients import services as clients
 from apps.clients.models import Client
 from apps.rounds import services, stores
 from apps.rounds.models import Participation, Round, Update
-from apps.rounds.services import inbox, leases, lifecycle, uploads
+from apps.rounds.services import inbox, leases, transitions, uploads
+from boltz_core.rounds.states import RoundState
 from boltz_protocol.errors import NotNowError
 from tests.apps.hostile_envelopes import seal, send
 from tests.apps.places import submit, vector_of
@@ -123,7 +124,7 @@ def test_nothing_is_inserted_after_the_seal(place, body, monkeypatch):
 
 def test_an_upload_that_meets_a_seal_on_its_way_waits_for_it(place, body):
     with transaction.atomic():
-        lifecycle.change_state(Round.objects.get(), lifecycle.RoundState.OPEN, lifecycle.RoundState.SEALED)
+        transitions.move_round(Round.objects.get(), RoundState.OPEN, RoundState.SEALED)
         upload = in_thread(lambda: send(place, body))
         until(waits_for_a_lock)
     assert refusal(upload()) == (409, "round_sealed")

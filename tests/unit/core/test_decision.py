@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from boltz_core.aggregation.decision import Decision, Member, decide
+from boltz_core.aggregation.decision import Decision, Member, decide, without_members
 from boltz_core.aggregation.errors import AggregationError, TooFewUpdatesError
 from boltz_core.rounds.policy import PolicyError
 from tests.unit.core.made_rows import policy
@@ -110,3 +110,26 @@ def changed(path, value):
 def test_a_record_that_was_changed_is_refused(path, value):
     with pytest.raises(AggregationError):
         Decision.from_record(changed(path, value))
+
+
+def test_the_digest_of_a_decision_changes_with_anything_in_it():
+    decided = decide(MEMBERS, policy=policy())
+    others = [decide(MEMBERS[:2], policy=policy()), decide(MEMBERS, policy=policy(example_cap=7))]
+    others.append(decide([*MEMBERS[:2], Member("u_c", 11.5, 10**9)], policy=policy()))
+    assert len({other.digest for other in (decided, *others)}) == 4
+    assert Decision.from_record(decided.record()).digest == decided.digest
+
+
+def test_a_record_can_be_made_to_forget_a_member_but_not_its_weight():
+    record = decide(MEMBERS, policy=policy()).record()
+    forgotten = without_members(record, {"u_a"})
+    first, *others = forgotten["members"]
+    assert first == {"update_id": "u_a", "norm": None, "examples": None, "weight": record["members"][0]["weight"]}
+    assert others == record["members"][1:]
+    assert without_members(forgotten, {"u_a"}) == forgotten
+    assert record["members"][0]["norm"] == "0.1"
+
+
+def test_a_record_that_has_forgotten_a_member_decides_nothing():
+    with pytest.raises(AggregationError):
+        Decision.from_record(without_members(decide(MEMBERS, policy=policy()).record(), {"u_a"}))
