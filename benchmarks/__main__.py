@@ -7,6 +7,7 @@ import os
 
 BENCHMARKS = {
     "combine": "the exact weighted mean, from memory and from sealed files, beside reading the same bytes once",
+    "round": "a whole round with 8 real client processes, from its opening to the last one's pull of the new version",
     "ingest": "one update of 4 MB through stage_update, beside the sum of its unavoidable parts",
 }
 

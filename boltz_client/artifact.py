@@ -1,4 +1,7 @@
-"""Download a version's weights: bounded by the manifest, resumed where it broke off, believed only once hashed."""
+"""A version's weights by their ETag: not sent again where they are kept, else downloaded.
+
+A download is bounded by the manifest, resumed where it broke off, and believed only once hashed.
+"""
 
 import hashlib
 from dataclasses import dataclass, field
@@ -7,7 +10,7 @@ from typing import BinaryIO
 import httpx
 
 from boltz_client.endpoints import Endpoints
-from boltz_client.errors import ServerUnreachableError, UntrustedMeshError
+from boltz_client.errors import MeshAnswerError, ServerUnreachableError, UntrustedMeshError
 from boltz_client.home import Home
 from boltz_client.progress import Progress
 from boltz_client.retries import FOR_UPLOADS, TransientError
@@ -33,6 +36,24 @@ class _Partial:
         self.received_bytes += len(block)
 
 
+def confirm(endpoints: Endpoints, manifest: VersionManifest) -> None:
+    """Ask for the weights of a verified manifest by the ETag of those that are kept; nothing is received.
+
+    The caller has found the kept weights to have the digest of the signed manifest. So whatever is answered, no other
+    bytes are used: a body (of a proxy that dropped If-None-Match, say) is not read.
+
+    Raises:
+        UntrustedMeshError: the mesh shows other weights than its own manifest promises.
+    """
+
+    def ask() -> None:
+        call, signer = endpoints.artifact(manifest.model, manifest.number, headers={"If-None-Match": _etag(manifest)})
+        with endpoints.transport.stream(call, signer=signer) as response:
+            _check_etag(response, manifest)
+
+    endpoints.transport.retrying(ask)
+
+
 def download(endpoints: Endpoints, manifest: VersionManifest, home: Home, *parts: str) -> None:
     """Fetch the weights of a verified manifest into the home, under `parts`.
 
@@ -53,14 +74,17 @@ def download(endpoints: Endpoints, manifest: VersionManifest, home: Home, *parts
 
 def _fetch_rest(endpoints: Endpoints, manifest: VersionManifest, partial: _Partial, progress: Progress) -> None:
     """One attempt: from where the last one broke off to the end."""
-    etag = f'"{manifest.weights_sha256}"'
     headers = {}
     if partial.received_bytes:
-        headers = {"Range": f"bytes={partial.received_bytes}-", "If-Range": etag}
+        headers = {"Range": f"bytes={partial.received_bytes}-", "If-Range": _etag(manifest)}
     call, signer = endpoints.artifact(manifest.model, manifest.number, headers=headers)
     with endpoints.transport.stream(call, signer=signer) as response:
-        if response.headers.get("ETag", etag) != etag:
-            raise UntrustedMeshError("the weights offered are not those of the signed manifest (ETag)")
+        _check_etag(response, manifest)
+        if response.status_code == httpx.codes.NOT_MODIFIED:
+            raise MeshAnswerError(
+                f"the mesh answered 304 (not modified) for the weights of {manifest.model} version {manifest.number}, "
+                "of which this home keeps none; call again, and tell the operator if it stays so"
+            )
         _check_position(response, manifest, partial)
         for block in response.iter_bytes():
             if partial.received_bytes + len(block) > manifest.weights_bytes:
@@ -75,6 +99,16 @@ def _fetch_rest(endpoints: Endpoints, manifest: VersionManifest, partial: _Parti
                 f"the weights broke off at {partial.received_bytes} of {manifest.weights_bytes} bytes; call again"
             )
         )
+
+
+def _etag(manifest: VersionManifest) -> str:
+    return f'"{manifest.weights_sha256}"'
+
+
+def _check_etag(response: httpx.Response, manifest: VersionManifest) -> None:
+    """An answer without an ETag is judged by its bytes alone."""
+    if response.headers.get("ETag", _etag(manifest)) != _etag(manifest):
+        raise UntrustedMeshError("the weights offered are not those of the signed manifest (ETag)")
 
 
 def _check_position(response: httpx.Response, manifest: VersionManifest, partial: _Partial) -> None:

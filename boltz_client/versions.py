@@ -1,6 +1,7 @@
-"""Versions on this machine: a signed manifest, and the weights it promises, cached by their digest.
+"""Versions on this machine: a signed manifest, and the weights it promises, kept under their digest.
 
-A version is immutable, so what is cached and still has its digest is current: then nothing but the manifest is fetched.
+Kept weights that still have the digest of the manifest are asked for by that digest (If-None-Match), and the mesh sends
+no weights. What it answers cannot put other bytes in their place: only the signed manifest says which ones are right.
 """
 
 import hashlib
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from boltz_client import artifact, dataset
 from boltz_client.endpoints import Endpoints
-from boltz_client.errors import UntrustedMeshError
+from boltz_client.errors import LocalError, UntrustedMeshError
 from boltz_client.home import Home
 from boltz_client.pinning import MeshKeys
 from boltz_protocol import tasks, tensors
@@ -57,7 +58,7 @@ class VersionCache:
         self._home, self._endpoints, self._keys = home, endpoints, keys
 
     def pull(self, model: str, number: int | None = None) -> PulledModel:
-        """Get a version (None: the latest), from the cache where it is current.
+        """Get a version (None: the latest); weights that are kept and current are not sent again.
 
         Raises:
             UntrustedMeshError: manifest or weights do not hold.
@@ -69,20 +70,29 @@ class VersionCache:
                 f"asked for {model} version {number}, got the manifest of {manifest.model} version {manifest.number}"
             )
         layout = layout_in(manifest)
-        vector = self._cached(manifest, layout)
-        if vector is None:
-            artifact.download(self._endpoints, manifest, self._home, *_weights_parts(manifest))
-            vector = self._cached(manifest, layout)
-            self._prune(model)
-        if vector is None:
-            raise UntrustedMeshError(
-                f"the weights of {model} version {manifest.number} are not of the manifest's layout"
-            )
+        vector = self._current(manifest, layout)
         self._home.write(document, FOLDER, model, "manifest.json")
         return PulledModel(manifest, layout, vector)
 
-    def _cached(self, manifest: VersionManifest, layout: Layout) -> Float32Vector | None:
-        """The cached weights, if they are there and whole."""
+    def _current(self, manifest: VersionManifest, layout: Layout) -> Float32Vector:
+        """The weights of a verified manifest: kept ones as soon as the mesh has confirmed them, else downloaded."""
+        kept = self._kept(manifest, layout)
+        if kept is not None:
+            artifact.confirm(self._endpoints, manifest)
+            return kept
+        artifact.download(self._endpoints, manifest, self._home, *_weights_parts(manifest))
+        self._prune(manifest.model)
+        fetched = self._kept(manifest, layout)
+        if fetched is None:
+            raise LocalError(
+                f"the weights of {manifest.model} version {manifest.number} changed on this disk as soon as they were "
+                "written; is it failing, or another program in this home?",
+                code="home_damaged",
+            )
+        return fetched
+
+    def _kept(self, manifest: VersionManifest, layout: Layout) -> Float32Vector | None:
+        """The kept weights, if they are there and whole."""
         path = self._home.path(*_weights_parts(manifest))
         try:
             raw = path.read_bytes()

@@ -6,15 +6,20 @@ Each thing that is missing or wrong has an answer to "what do I do now?".
 import base64
 import binascii
 import ipaddress
+import logging
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import environ
+import redis
 from django.core.exceptions import ImproperlyConfigured
 
 env = environ.Env()
 
 KEY_BYTES = 32
+ON, OFF = {"1", "true", "yes", "on"}, {"", "0", "false", "no", "off"}
+DATABASE_EXAMPLE = "For example postgresql://user:password@127.0.0.1:5432/boltz"
+REDIS_EXAMPLE = "For example redis://:password@127.0.0.1:6379/0"
 
 Number = TypeVar("Number", int, float)
 
@@ -31,8 +36,20 @@ def required(name: str, advice: str) -> str:
     return str(value)
 
 
-def positive(name: str, *, default: Number, most: float) -> Number:
-    """A number above 0 and of at most `most`, of the default's kind.
+def switch(name: str) -> bool:
+    """Whether something is switched on; off when it is not set.
+
+    Raises:
+        ImproperlyConfigured: it is neither: a slip of the pen must not decide.
+    """
+    text = env.str(name, default="").lower()
+    if text not in ON | OFF:
+        raise ImproperlyConfigured(f"{name} is {text!r}; it must be 1 or 0")
+    return text in ON
+
+
+def positive(name: str, *, default: Number, most: float, least: float = 0) -> Number:
+    """A number above 0, of at least `least` and at most `most`, of the default's kind.
 
     Raises:
         ImproperlyConfigured: it is something else; the message says what it may be.
@@ -43,10 +60,56 @@ def positive(name: str, *, default: Number, most: float) -> Number:
         value = type(default)(text)
     except ValueError:
         value = type(default)(0)
-    if not 0 < value <= most:
+    if not (0 < value <= most and value >= least):
         kind = "a whole number" if isinstance(default, int) else "a number"
-        raise ImproperlyConfigured(f"{name} is {text!r}; it must be {kind} above 0 and of at most {most}")
+        bound = f"of at least {least}" if least else "above 0"
+        raise ImproperlyConfigured(f"{name} is {text!r}; it must be {kind} {bound} and of at most {most}")
     return value
+
+
+def database() -> dict[str, Any]:
+    """Django's settings of the database in DATABASE_URL.
+
+    Raises:
+        ImproperlyConfigured: it is missing, is no address, or is not PostgreSQL's. Its password is not shown.
+    """
+    url = required("DATABASE_URL", DATABASE_EXAMPLE)
+    if not url.startswith(("postgresql://", "postgres://")):
+        raise ImproperlyConfigured(
+            f"DATABASE_URL must name a PostgreSQL database: claims and leases need its row locks. {DATABASE_EXAMPLE}"
+        )
+    try:
+        found: dict[str, Any] = env.db_url("DATABASE_URL")
+    except ValueError:
+        # the error itself may quote a part of the password
+        raise ImproperlyConfigured(f"DATABASE_URL is not an address. {DATABASE_EXAMPLE}") from None
+    return found
+
+
+def redis_url() -> str:
+    """The address in REDIS_URL.
+
+    Raises:
+        ImproperlyConfigured: it is missing or not Redis'. Its password is not shown.
+    """
+    url = required("REDIS_URL", REDIS_EXAMPLE)
+    try:
+        redis.Redis.from_url(url).close()
+    except ValueError:
+        raise ImproperlyConfigured(f"REDIS_URL is not an address of Redis. {REDIS_EXAMPLE}") from None
+    return url
+
+
+def log_level() -> str:
+    """LOG_LEVEL, in any case.
+
+    Raises:
+        ImproperlyConfigured: there is no such level.
+    """
+    level = env.str("LOG_LEVEL", default="INFO").upper()
+    if level not in logging.getLevelNamesMapping():
+        raise ImproperlyConfigured(f"LOG_LEVEL is {level!r}; it must be DEBUG, INFO, WARNING, ERROR or CRITICAL")
+    return str(level)
 
 
 def key_encryption_key() -> bytes | None:
@@ -76,9 +139,15 @@ def key_encryption_key() -> bytes | None:
 
 def is_loopback(host: str) -> bool:
     """Whether a host name of ALLOWED_HOSTS can only mean this machine."""
-    if host in {"localhost", "testserver"}:
-        return True
+    return host in {"localhost", "testserver"} or is_loopback_address(host.strip("[]"))
+
+
+def is_loopback_address(text: str) -> bool:
+    """Whether an address can only be this machine's. What is no address, or none at all, is not."""
     try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
+        address = ipaddress.ip_address(text)
     except ValueError:
         return False
+    # how a server that listens on [::] writes the addresses of IPv4
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return (mapped or address).is_loopback

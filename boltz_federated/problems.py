@@ -143,7 +143,7 @@ def problem_response(exception: Exception, context: dict[str, Any]) -> HttpRespo
     if PROBLEMS[code].status == HTTPStatus.INTERNAL_SERVER_ERROR:
         view = type(context.get("view")).__name__
         logger.error("unhandled %s in %s", type(exception).__name__, view, exc_info=exception)
-    return _response(code, detail, headers=_headers(exception, code))
+    return respond(code, detail, headers=_headers(exception, code))
 
 
 def make_problem(code: str, detail: str) -> Problem:
@@ -192,10 +192,11 @@ def _api_problem(request: HttpRequest, exception: Exception | None) -> HttpRespo
     if not request.path.startswith(API_PREFIX):
         return None
     code, detail = describe_exception(exception) if exception else ("server_fault", OUR_FAULT)
-    return _response(code, detail, headers={})
+    return respond(code, detail)
 
 
-def _response(code: str, detail: str, *, headers: dict[str, str]) -> HttpResponse:
+def respond(code: str, detail: str, *, headers: dict[str, str] | None = None) -> HttpResponse:
+    """The answer of a problem, for what is refused before any view is asked."""
     content = codec.encode(make_problem(code, detail))
     return HttpResponse(content, status=PROBLEMS[code].status, headers=headers, content_type=CONTENT_TYPE)
 

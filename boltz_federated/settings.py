@@ -4,14 +4,25 @@ from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
 
-from boltz_federated.environment import env, is_loopback, key_encryption_key, positive, required
+from boltz_federated.environment import (
+    database,
+    env,
+    is_loopback,
+    key_encryption_key,
+    log_level,
+    positive,
+    redis_url,
+    required,
+    switch,
+)
+from boltz_protocol.http_signature import MAX_LIFETIME_SECONDS
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 # --- how this process runs --------------------------------------------------------------------------------------------------
 
 SECRET_KEY_CHARACTERS = 50
-DEBUG = env.bool("DEBUG", default=False)
+DEBUG = switch("DEBUG")
 SECRET_KEY = required(
     "SECRET_KEY", "It must be 50 or more random characters; `./dev up` and `deploy/make-env` make one."
 )
@@ -20,7 +31,7 @@ if len(SECRET_KEY) < SECRET_KEY_CHARACTERS:
         f"SECRET_KEY has {len(SECRET_KEY)} characters; it must have {SECRET_KEY_CHARACTERS} or more, all of them random."
     )
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=[])
-BOLTZ_DEV_MODE = env.bool("BOLTZ_DEV_MODE", default=False)
+BOLTZ_DEV_MODE = switch("BOLTZ_DEV_MODE")
 if BOLTZ_DEV_MODE and not all(map(is_loopback, ALLOWED_HOSTS)):
     raise ImproperlyConfigured(
         "BOLTZ_DEV_MODE admits every client and runs without TLS, so ALLOWED_HOSTS may name this machine only (localhost, 127.0.0.1)."
@@ -55,6 +66,8 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    # a Host header can be forged, the address of a connection cannot
+    *(["boltz_federated.middleware.only_this_machine"] if BOLTZ_DEV_MODE else []),
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -82,10 +95,7 @@ TEMPLATES = [
 
 # --- where things are stored ------------------------------------------------------------------------------------------------
 
-required("DATABASE_URL", "For example postgresql://user:password@127.0.0.1:5432/boltz")
-DATABASES = {"default": env.db_url("DATABASE_URL")}
-if DATABASES["default"]["ENGINE"] != "django.db.backends.postgresql":
-    raise ImproperlyConfigured("DATABASE_URL must name a PostgreSQL database: claims and leases need its row locks.")
+DATABASES = {"default": database()}
 DATABASES["default"] |= {
     "CONN_MAX_AGE": 60,
     "CONN_HEALTH_CHECKS": True,
@@ -95,7 +105,7 @@ DATABASES["default"] |= {
     },
 }
 
-REDIS_URL = required("REDIS_URL", "For example redis://:password@127.0.0.1:6379/0")
+REDIS_URL = redis_url()
 
 BOLTZ_DATA_DIR = Path(
     required("BOLTZ_DATA_DIR", "It is the directory that keeps envelopes, staged updates and versions.")
@@ -132,7 +142,12 @@ BOLTZ_LEASE_SECONDS = positive("BOLTZ_LEASE_SECONDS", default=60.0, most=LONGEST
 BOLTZ_RETRY_SECONDS = positive("BOLTZ_RETRY_SECONDS", default=30.0, most=LONGEST_SECONDS)
 BOLTZ_RECONCILE_SECONDS = positive("BOLTZ_RECONCILE_SECONDS", default=1.0, most=LONGEST_SECONDS)
 BOLTZ_MAX_ATTEMPTS = positive("BOLTZ_MAX_ATTEMPTS", default=5, most=1000)
-BOLTZ_KEY_GRACE_SECONDS = positive("BOLTZ_KEY_GRACE_SECONDS", default=900.0, most=LONGEST_SECONDS)
+# Half of it is for the client: what it sealed and signed just before a rotation is taken for as long as a signature may
+# live. The other half is ours, from the last look at the key to the commit; both the look and the commit are quick, but
+# a database may be slow, and a key that is destroyed too early makes an update unreadable that was answered with 202.
+BOLTZ_KEY_GRACE_SECONDS = positive(
+    "BOLTZ_KEY_GRACE_SECONDS", default=900.0, least=2 * MAX_LIFETIME_SECONDS, most=LONGEST_SECONDS
+)
 BOLTZ_ENCRYPTION_KEY_DAYS = positive("BOLTZ_ENCRYPTION_KEY_DAYS", default=7.0, most=366)
 BOLTZ_SHARD_PARAMETERS = positive("BOLTZ_SHARD_PARAMETERS", default=1 << 20, most=1 << 31)
 
@@ -140,9 +155,13 @@ BOLTZ_SHARD_PARAMETERS = positive("BOLTZ_SHARD_PARAMETERS", default=1 << 20, mos
 
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = not BOLTZ_DEV_MODE
 SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$", r"^metrics$"]
-SECURE_HSTS_SECONDS = 0 if BOLTZ_DEV_MODE else 31_536_000
-SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = not BOLTZ_DEV_MODE
-BOLTZ_BEHIND_PROXY = env.bool("BOLTZ_BEHIND_PROXY", default=False)
+# A browser that has seen it refuses this host without a certificate it trusts, for so long: begin with an hour, and ask
+# for a year (31536000) once the certificate is one that stays.
+BOLTZ_HSTS_SECONDS = positive("BOLTZ_HSTS_SECONDS", default=3600, most=2 * 31_536_000)
+SECURE_HSTS_SECONDS = 0 if BOLTZ_DEV_MODE else BOLTZ_HSTS_SECONDS
+# other names below this host's, and the lists that browsers come with, are not ours to decide about
+SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
+BOLTZ_BEHIND_PROXY = switch("BOLTZ_BEHIND_PROXY")
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if BOLTZ_BEHIND_PROXY else None
 LOGIN_REDIRECT_URL = "admin:index"
 SESSION_COOKIE_HTTPONLY = True
@@ -187,7 +206,7 @@ LOGGING = {
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", default="INFO")},
+    "root": {"handlers": ["console"], "level": log_level()},
     "loggers": {"django.server": {"propagate": True}, "httpx": {"level": "WARNING"}},
 }
 

@@ -5,34 +5,24 @@ import sys
 
 from local_stack.processes import Program
 
-WEB_PROCESSES = 2
-# a blocked upload holds a thread; each thread may hold a database connection
-WEB_THREADS = 16
 WORKER_PROCESSES = 2
 
 
 def web(*, host: str, port: int) -> Program:
-    """The API and the admin. Granian in WSGI mode hands a request body on while it arrives (performance.md)."""
-    return Program(
-        "web",
-        (
-            *(sys.executable, "-m", "granian", "--interface", "wsgi", "--host", host, "--port", str(port)),
-            *("--workers", str(WEB_PROCESSES), "--blocking-threads", str(WEB_THREADS)),
-            *("--http", "1", "--no-ws"),
-            *("--respawn-failed-workers", "--respawn-interval", "1", "--workers-kill-timeout", "8"),
-            "boltz_federated.wsgi:application",
-        ),
-        stop_seconds=12.0,
-    )
+    """The API and the admin."""
+    return Program("web", manage("serve", "--host", host, "--port", str(port)), stop_seconds=12.0)
 
 
 def worker() -> Program:
-    """The Celery worker for all queues."""
+    """The Celery worker for all queues.
+
+    Without Celery's own heartbeat: nobody reads its events, and with Redis away the loop would hang in sending one.
+    """
     return Program(
         "worker",
         (
             *(sys.executable, "-m", "celery", "-A", "worker.celery:app", "worker", "-Q", "ingest,aggregate,control"),
-            *("-c", str(WORKER_PROCESSES), "--without-gossip", "--without-mingle"),
+            *("-c", str(WORKER_PROCESSES), "--without-gossip", "--without-mingle", "--without-heartbeat"),
         ),
         # SIGTERM is mapped to SIGQUIT, which holds even an idle worker for a minute; on one SIGINT it ends its tasks
         stop_signal=signal.SIGINT,
@@ -42,13 +32,7 @@ def worker() -> Program:
 
 def beat() -> Program:
     """What rings the tick."""
-    return Program(
-        "beat",
-        (
-            *(sys.executable, "-m", "celery", "-A", "worker.celery:app", "beat"),
-            *("--scheduler", "django_celery_beat.schedulers:DatabaseScheduler"),
-        ),
-    )
+    return Program("beat", (sys.executable, "-m", "celery", "-A", "worker.celery:app", "beat"))
 
 
 def reconciler() -> Program:

@@ -58,8 +58,6 @@ timezone = "UTC"
 enable_utc = True
 
 beat_schedule = SCHEDULE
-beat_scheduler = "django_celery_beat.schedulers:DatabaseScheduler"
-# so that a schedule changed in the admin counts soon
+beat_scheduler = "worker.beat:Scheduler"
+# so that a schedule changed in the admin counts soon, and a heartbeat is no older than this
 beat_max_loop_interval = 5
-# write down each ring at once: what it says is how the health check knows that beat is alive
-beat_sync_every = 1

@@ -7,8 +7,8 @@ from apps.aggregation import services
 
 @shared_task(name="aggregation.tick", max_retries=2)
 def tick() -> None:
-    """Do what is due. Rung by beat; the reconciler does the same without Redis."""
-    services.tick("worker")
+    """Do what is due, and note that a tick got through. Rung by beat; the reconciler does the same without Redis."""
+    services.tick("tick")
 
 
 @shared_task(name="aggregation.aggregate_round", max_retries=2)

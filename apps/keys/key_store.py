@@ -2,8 +2,7 @@
 
 One file a key, `<kid>.key`: canonical JSON with use, algorithm and the secret (raw bytes, or RSA as PKCS#1 DER) sealed
 under the key-encryption key with `kid|use|alg` as associated data, so that a file moved to another name or purpose does
-not open. Callers name keys and never hold one, so that a KMS or a PKCS#11 token can stand behind the same methods; the
-exception is `derive`.
+not open. Callers name keys and never hold one, so that a KMS or a PKCS#11 token can stand behind the same methods.
 
 Unwrapped keys are kept in memory, a bounded number of them, and used only while their file exists: what one process
 destroys stops working in every other at once. Python cannot wipe memory; a destroyed key may stay in a process until it
@@ -19,8 +18,6 @@ from typing import Literal
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.serialization import load_der_private_key
 
 from apps.keys import durable_files, key_encryption
@@ -34,7 +31,6 @@ Use = Literal["sig", "enc", "staging", "subject"]
 PrivateKey = Ed25519PrivateKey | RSAPrivateKey | bytes
 
 CACHED_KEYS = 64
-KEY_BYTES = 32
 KID_PATTERN = re.compile(r"\A[A-Za-z0-9_-]{43}\Z")
 
 
@@ -114,10 +110,6 @@ class KeyStore:
             return key_encryption.open_sealed(self._symmetric(kid), sealed, aad)
         except InvalidTag as error:
             raise KeyStoreError("sealed bytes do not open under their key", code="sealed_bytes_damaged") from error
-
-    def derive(self, kid: str, info: bytes) -> bytes:
-        """32 bytes for the purpose `info` from an AES-256 key (HKDF-SHA256): for sealing in bulk outside the store."""
-        return HKDF(algorithm=SHA256(), length=KEY_BYTES, salt=None, info=info).derive(self._symmetric(kid))
 
     def _path(self, kid: str) -> Path:
         # a kid comes from rows and messages: no separator or dot gets into a path

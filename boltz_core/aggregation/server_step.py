@@ -3,8 +3,6 @@
 Elementwise IEEE operations only, so a replay gives the same bits.
 """
 
-import math
-
 import numpy as np
 
 from boltz_core.aggregation.errors import AggregationError
@@ -31,8 +29,3 @@ def apply_step(base: Float32Vector, step: Float64Vector) -> Float32Vector:
         if not np.isfinite(weights[part]).all():
             raise AggregationError("the next weights are not finite numbers of float32")
     return weights
-
-
-def step_norm(step: Float64Vector) -> float:
-    """The L2 norm of a step. Its last bits depend on the processor: measure once, then record."""
-    return math.sqrt(float(np.dot(step, step)))

@@ -126,9 +126,10 @@ def tokens() -> None:
 
 
 def processes() -> None:
-    """The reconciler is alive, the worker has been silent for too long; beat rang a minute ago."""
-    aggregation.beat_heart("reconciler")
-    Heartbeat.objects.create(kind="worker", at=timezone.now() - timedelta(minutes=11))
+    """All are alive but the aggregate worker, which has been silent for too long; beat rang a minute ago."""
+    for kind in ("ingest-worker", "control-worker", "beat", "reconciler", "tick"):
+        aggregation.beat_heart(kind)
+    Heartbeat.objects.create(kind="aggregate-worker", at=timezone.now() - timedelta(minutes=11))
     every = IntervalSchedule.objects.create(every=30, period=IntervalSchedule.SECONDS)
     PeriodicTask.objects.create(
         name="tick", task="aggregation.tick", interval=every, last_run_at=timezone.now() - timedelta(minutes=1)

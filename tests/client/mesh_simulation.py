@@ -457,6 +457,8 @@ class SimulatedMesh:
     def artifact(self, request, number: int) -> httpx.Response:
         raw = tensors.encode_safetensors(self.vectors[number], self.layout)
         headers = {"ETag": f'"{self.manifests[number].weights_sha256}"'}
+        if request.headers.get("If-None-Match") == headers["ETag"]:
+            return httpx.Response(304, headers=headers)
         asked = re.fullmatch(r"bytes=(\d+)-", request.headers.get("Range", ""))
         if asked:
             start = int(asked[1])

@@ -183,6 +183,42 @@ def test_weights_under_another_etag_are_not_even_read(mesh, client, data):
     refused(client, mesh, data, r"\(ETag\)")
 
 
+def test_not_modified_is_refused_where_nothing_is_kept(mesh, client, data):
+    mesh.answer(ARTIFACT, 304, headers={"ETag": f'"{mesh.manifests[0].weights_sha256}"'})
+    refused(client, mesh, data, r"answered 304 \(not modified\) .* of which this home keeps none")
+    assert mesh.count(ARTIFACT) == 1
+
+
+def test_not_modified_in_the_middle_of_a_download_is_refused(mesh, client, data):
+    mesh.tamper(ARTIFACT, lambda body: body[:100], times=1)
+    mesh.answer(ARTIFACT, 304)
+    refused(client, mesh, data, "of which this home keeps none")
+
+
+def test_not_modified_for_a_new_version_does_not_pass_the_old_weights_off_as_it(mesh, client, data):
+    client.pull("boltz-core")
+    mesh.add_version(np.ones(4, np.float32))
+    mesh.open_round()
+    mesh.answer(ARTIFACT, 304)
+    refused(client, mesh, data, "of which this home keeps none")
+
+
+def test_not_modified_under_another_etag_is_refused(mesh, client, data):
+    client.pull("boltz-core")
+    mesh.answer(ARTIFACT, 304, headers={"ETag": '"other"'})
+    refused(client, mesh, data, r"\(ETag\)")
+
+
+def test_a_body_sent_instead_of_not_modified_is_not_read(mesh, client):
+    def other_weights():
+        pytest.fail("the body was read")
+        yield b""
+
+    kept = client.pull("boltz-core").vector
+    mesh.answer(ARTIFACT, 200, content=other_weights())
+    assert client.pull("boltz-core").vector.tolist() == kept.tolist()
+
+
 def test_weights_of_the_right_digest_and_the_wrong_layout_are_refused(mesh, client, data):
     other = tensors.Layout.of({"a": np.zeros(4, np.float32)})
     raw = tensors.encode_safetensors(np.zeros(4, np.float32), other)

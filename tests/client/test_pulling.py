@@ -7,34 +7,55 @@ import pytest
 
 from boltz_client.errors import DataError
 from boltz_client.progress import SHOWN_FROM_BYTES, Progress
-from tests.client.mesh_simulation import FEATURES
+from tests.client.mesh_simulation import FEATURES, Fault
 
 ARTIFACT = "GET .*/artifact"
 
 
-def test_what_is_current_is_not_fetched_again(mesh, client, make_client):
+def artifact_bytes(mesh) -> list[int]:
+    """The bytes that each answer to a request for weights had; counted from now on."""
+    received: list[int] = []
+
+    def count(request, proceed):
+        answer = proceed(request)
+        received.append(len(answer.content))
+        return answer
+
+    mesh.faults.append(Fault(ARTIFACT, 1000, count))
+    return received
+
+
+def test_what_is_current_is_asked_for_by_its_etag_and_not_sent_again(mesh, client, make_client):
+    received = artifact_bytes(mesh)
+    whole = mesh.manifests[0].weights_bytes
     client.pull("boltz-core")
     client.pull("boltz-core")
     make_client().pull("boltz-core")
-    assert mesh.count(ARTIFACT) == 1
+    assert received == [whole, 0, 0]
     mesh.add_version(np.ones(4, np.float32))
     assert client.pull("boltz-core").vector.tolist() == [1, 1, 1, 1]
-    assert mesh.count(ARTIFACT) == 2
+    assert received == [whole, 0, 0, whole]
 
 
-def test_weights_damaged_on_this_disk_are_fetched_again(mesh, client):
+def test_weights_that_were_damaged_between_two_calls_are_asked_for_whole(mesh, client):
+    received = artifact_bytes(mesh)
+    whole = mesh.manifests[0].weights_bytes
     client.pull("boltz-core")
-    (cached,) = (client.home / "models" / "boltz-core").glob("*.safetensors")
-    cached.write_bytes(cached.read_bytes()[:-1] + b"\x01")
+    (kept,) = kept_files(client)
+    kept.write_bytes(kept.read_bytes()[:-1] + b"\x01")
     assert client.pull("boltz-core").vector.tolist() == [0, 0, 0, 0]
-    assert mesh.count(ARTIFACT) == 2
+    assert received == [whole, whole]
+
+
+def kept_files(client):
+    return list((client.home / "models" / "boltz-core").glob("*.safetensors"))
 
 
 def test_old_versions_are_cleared_away(mesh, client):
     for number in range(1, 6):
         mesh.add_version(np.full(4, number, np.float32))
         client.pull("boltz-core")
-    assert len(list((client.home / "models" / "boltz-core").glob("*.safetensors"))) == 3
+    assert len(kept_files(client)) == 3
 
 
 def test_weights_are_views_that_nobody_can_change(client):

@@ -89,9 +89,15 @@ def test_a_client_that_is_let_go_leaves_no_socket_open(mesh, tmp_path, monkeypat
     # an open socket would be a ResourceWarning, which is an error here
 
 
+def bare_environment(home):
+    """Of this process's environment only what finds programs, and what measures coverage when it is measured."""
+    kept = {name: value for name, value in os.environ.items() if name == "PATH" or name.startswith("COVERAGE_")}
+    return kept | {"HOME": str(home)}
+
+
 @pytest.mark.parametrize("folder", [ROOT / "client", ROOT])
 def test_the_users_example_runs_from_its_own_folder(mesh, tmp_path, monkeypatch, folder):
-    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONWARNINGS": "error"}
+    environment = bare_environment(tmp_path) | {"PYTHONWARNINGS": "error"}
     script = [sys.executable, str(ROOT / "client" / "example_local_train.py")]
     with serving(mesh, monkeypatch) as url:
         run = subprocess.run(
@@ -110,7 +116,7 @@ def test_the_users_example_runs_from_its_own_folder(mesh, tmp_path, monkeypatch,
 
 
 def test_the_users_example_says_what_is_wrong(tmp_path):
-    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
+    environment = bare_environment(tmp_path)
     script = [sys.executable, str(ROOT / "client" / "example_local_train.py"), "--url", "nowhere"]
     run = subprocess.run(script, env=environment, capture_output=True, text=True, timeout=120, check=False)
     assert (run.returncode, run.stdout) == (1, "")

@@ -70,6 +70,7 @@ def says(cell, default):
         ('env.list("NAME")', {"NAME": environment_reads.REQUIRED}),
         ('required("NAME", "advice")', {"NAME": environment_reads.REQUIRED}),
         ('positive("NAME", default=30.0, most=60)', {"NAME": 30.0}),
+        ('switch("NAME")', {"NAME": False}),
         ('env.str("NAME", default=other)', {"NAME": environment_reads.UNKNOWN}),
     ],
 )
@@ -84,7 +85,7 @@ def test_each_way_to_read_a_variable_is_found(source, found):
 def families(mesh):
     mesh.make_model()
     mesh.client("alpha").participate_in_round("boltz-core", data(), round_number=1)
-    Heartbeat.objects.create(kind="worker", at="2026-01-01T00:00:00Z")
+    Heartbeat.objects.create(kind="beat", at="2026-01-01T00:00:00Z")
     return list(mesh_metrics().collect())
 
 

@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.integration import running_demo
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -26,3 +28,10 @@ def make_data(starter_task):
         return {"X": X, "y": scaled @ np.linspace(0.2, -0.1, scaled.shape[1]) + 0.05 * random.normal(size=rows)}
 
     return make
+
+
+@pytest.fixture(scope="session")
+def default_demo(tmp_path_factory, worker_id):
+    """`./dev demo` with its defaults, run once in a session of tests."""
+    own = tmp_path_factory.getbasetemp()
+    return running_demo.default_demo_of_this_session(own if worker_id == "master" else own.parent)

@@ -138,7 +138,7 @@ class RunningMesh(Mesh):
         """Wait until the worker has taken a tick: it takes messages from now on."""
         before = self.value("SELECT now()")
         self.until(
-            lambda: self.count("SELECT 1 FROM aggregation_heartbeat WHERE kind = 'worker' AND at > %s", before),
+            lambda: self.count("SELECT 1 FROM aggregation_heartbeat WHERE kind = 'tick' AND at > %s", before),
             "the worker takes messages",
         )
 

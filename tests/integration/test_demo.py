@@ -4,89 +4,18 @@ import os
 import re
 import signal
 import socket
-import subprocess
 import sys
-import tempfile
 import threading
-import uuid
 from pathlib import Path
 
 import httpx
 import pytest
 
+from tests.integration.running_demo import Demo
+
 ROOT = Path(__file__).resolve().parents[2]
-MARK = "BOLTZ_DEMO_TEST"
 
 pytestmark = pytest.mark.processes
-
-
-class Demo:
-    """A demo in a process of its own; everything it starts inherits a mark in its environment."""
-
-    def __init__(self, *arguments):
-        self.mark = uuid.uuid4().hex
-        self.lines = []
-        self._child = subprocess.Popen(
-            [sys.executable, "-m", "demo", *arguments],
-            cwd=ROOT,
-            env=os.environ | {MARK: self.mark, "PYTHONUNBUFFERED": "1"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
-
-    def until(self, words):
-        for line in self._child.stdout:
-            self.lines.append(line)
-            if words in line:
-                return line
-        pytest.fail(f"ended before it said {words!r}:\n{self.text}")
-
-    def interrupt(self):
-        self._child.send_signal(signal.SIGINT)
-
-    def end(self):
-        self.lines += self._child.stdout
-        return self._child.wait()
-
-    def kill(self):
-        self._child.kill()
-        self._child.wait()
-        self._child.stdout.close()
-
-    @property
-    def text(self):
-        return "".join(self.lines)
-
-    @property
-    def pid(self):
-        return self._child.pid
-
-    def processes(self):
-        """Every process that carries the mark, with its command line."""
-        return {pid: words for pid, (mark, words) in everyone().items() if mark == self.mark}
-
-    def leftovers(self):
-        parents = (Path("/dev/shm"), Path(tempfile.gettempdir()))  # noqa: S108 - only looked at
-        folders = [folder for parent in parents for folder in parent.glob(f"boltz-demo-{self.pid}-*")]
-        return self.processes(), folders
-
-
-def everyone():
-    found = {}
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            environment = (process / "environ").read_bytes().split(b"\0")
-            words = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        except OSError:
-            continue
-        mark = next(
-            (entry.partition(b"=")[2].decode() for entry in environment if entry.startswith(f"{MARK}=".encode())), None
-        )
-        if words:
-            found[int(process.name)] = (mark, words)
-    return found
 
 
 @pytest.fixture
@@ -94,7 +23,7 @@ def demo():
     demos = []
 
     def start(*arguments):
-        demos.append(Demo(*arguments))
+        demos.append(Demo(sys.executable, "-m", "demo", *arguments, folder=ROOT, environment=os.environ))
         return demos[-1]
 
     yield start
@@ -102,18 +31,46 @@ def demo():
         one.kill()
 
 
-def test_a_demo_trains_reports_and_leaves_nothing_behind(demo, tmp_path):
-    one = demo("--rounds", "3", "--clients", "4", "--port", "0", "--report", str(tmp_path / "report.html"))
-    code = one.end()
-    assert code == 0, one.text
-    assert one.leftovers() == ({}, [])
-    assert re.search(r"round 3/3: joined 6, accepted 6, staged 4, refused not_finite, undecryptable", one.text)
-    assert re.search(r"Together the clients forecast .*; \d of 4 gained\.", one.text)
-    assert "Refused: misfit-garbage sends bytes that nobody can decrypt; 3 of 3 rounds (undecryptable)" in one.text
-    assert "Refused: misfit-nan sends weights that are not numbers; 3 of 3 rounds (not_finite)" in one.text
-    page = (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert page.count("<svg ") == 3
-    assert page.count('<circle class="federated"') == 2 * 4
+# --- with its defaults
+
+
+def test_the_demo_ends_well_and_leaves_nothing_behind(default_demo):
+    assert default_demo.exit_code == 0, default_demo.text
+    assert (default_demo.processes, default_demo.folders) == ({}, [])
+
+
+def test_all_twelve_clients_are_in_each_of_the_ten_rounds(default_demo):
+    rounds = re.findall(
+        r"^round (\d+)/10: joined 14, accepted 14, staged 12, refused not_finite, undecryptable",
+        default_demo.text,
+        re.MULTILINE,
+    )
+    assert rounds == [str(number) for number in range(1, 11)]
+
+
+def test_the_summary_leads_with_what_the_clients_gained(default_demo):
+    summary = default_demo.text.partition("\n\n")[2]
+    told = re.match(
+        r"Together the clients forecast with (\d+\.\d)% lower squared error than alone; (\d+) of 12 gained\.\n", summary
+    )
+    assert told, default_demo.text
+    assert float(told[1]) > 1
+    assert int(told[2]) >= 8
+
+
+def test_both_clients_that_misbehave_are_refused_in_each_round(default_demo):
+    summary = default_demo.text.partition("\n\n")[2]
+    assert "Refused: misfit-garbage sends bytes that nobody can decrypt; 10 of 10 rounds (undecryptable)\n" in summary
+    assert "Refused: misfit-nan sends weights that are not numbers; 10 of 10 rounds (not_finite)\n" in summary
+
+
+def test_the_report_draws_each_version_and_each_client(default_demo):
+    assert default_demo.report.count("<svg ") == 3
+    assert default_demo.report.count('<circle class="federated"') == 2 * (1 + 10)
+    assert default_demo.report.count('<text class="value"') == 12
+
+
+# --- with other options, and to other ends
 
 
 @pytest.mark.parametrize(

@@ -6,15 +6,19 @@ No container engine is needed: what differs from a container is where things are
 import ast
 import os
 import re
+import runpy
 import shutil
 import signal
 import stat
 import subprocess
 import sys
 import tomllib
+from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx
+import psycopg2
 import pytest
 import yaml
 from cryptography import x509
@@ -122,13 +126,41 @@ def test_workers_get_the_time_for_a_soft_shutdown():
         assert int(SERVICES[name]["stop_grace_period"].removesuffix("s")) > 60
 
 
+def queues_of(service):
+    """The queues that a worker takes from."""
+    command = SERVICES[service]["command"]
+    return command[command.index("-Q") + 1].split(",")
+
+
 def test_every_queue_has_a_worker():
     from worker import queues
 
-    taken = [
-        SERVICES[name]["command"][SERVICES[name]["command"].index("-Q") + 1] for name in RUNNING if "worker" in name
-    ]
-    assert sorted(",".join(taken).split(",")) == sorted(queue.name for queue in queues.QUEUES)
+    taken = [queue for name in RUNNING if "worker" in name for queue in queues_of(name)]
+    assert sorted(taken) == sorted(queue.name for queue in queues.QUEUES)
+
+
+@pytest.mark.parametrize("service", ["ingest-worker", "aggregate-worker"])
+def test_a_workers_health_check_looks_for_a_heartbeat_of_each_of_its_queues(service):
+    from worker.heartbeats import worker_kind
+
+    *_, role = SERVICES[service]["healthcheck"]["test"]
+    assert sorted(healthcheck().HEARTBEATS[role]) == sorted(map(worker_kind, queues_of(service)))
+
+
+def test_each_health_check_asks_for_the_role_of_its_service():
+    assert {name: SERVICES[name]["healthcheck"]["test"][-1] for name in RUNNING} == {name: name for name in RUNNING}
+
+
+def test_health_checks_know_the_kinds_of_processes_that_the_dashboard_knows():
+    from apps.aggregation.selectors import liveness
+
+    kinds = {kind for kinds in healthcheck().HEARTBEATS.values() for kind in kinds}
+    assert kinds == set(liveness.MEANINGS) - {liveness.TICK}
+
+
+def healthcheck():
+    """deploy/healthcheck.py, which is a script and no part of a package."""
+    return SimpleNamespace(**runpy.run_path(str(ROOT / "deploy" / "healthcheck.py")))
 
 
 def test_it_is_no_development_stack():
@@ -154,11 +186,8 @@ def test_no_secret_stands_in_the_file():
 
 
 def test_the_web_server_runs_as_it_does_on_one_machine():
-    def options(command):
-        text = " ".join(command).replace("=", " ")
-        return set(re.sub(r"--(host|port) \S+", "", text).split()) - {sys.executable, "-m"}
-
-    assert options(SERVICES["web"]["command"]) == options(programs.web(host="x", port=1).command)
+    here = programs.web(host="x", port=1).command
+    assert list(here) == [sys.executable, *SERVICES["web"]["command"][1:], "--host", "x", "--port", "1"]
 
 
 # --- the image --------------------------------------------------------------------------------------------------------
@@ -338,11 +367,10 @@ def test_a_role_that_is_not_there_is_no_healthy_one():
     assert "usage" in ran.stderr
 
 
-@pytest.mark.parametrize("role", ["web", "broker", "worker", "reconciler", "beat"])
+@pytest.mark.parametrize("role", RUNNING)
 def test_a_role_that_cannot_be_asked_is_not_healthy(role):
     nowhere = {
         "DATABASE_URL": f"postgresql://u:p@127.0.0.1:{ports.free_port()}/x",
-        "REDIS_URL": f"redis://127.0.0.1:{ports.free_port()}/0",
         "GRANIAN_PORT": str(ports.free_port()),
     }
     ran = run("healthcheck.py", role, **nowhere)
@@ -400,9 +428,13 @@ class Machine:
         return process
 
     def is_healthy(self, service):
+        self.processes[service].require_running()
+        return self.looks_healthy(service)
+
+    def looks_healthy(self, service):
+        """What the health check says, were there still a container to run it in."""
         kind, *command = SERVICES[service]["healthcheck"]["test"]
         assert kind == "CMD"
-        self.processes[service].require_running()
         return (
             subprocess.run(
                 command, cwd=ROOT, env=self.environment(service), check=False, capture_output=True
@@ -458,6 +490,14 @@ def test_every_service_starts_as_written_and_its_health_check_says_so(machine):
         check=False,
     )
     assert checked.returncode == 0, checked.stderr
+
+    # a dead worker is found out, and nobody else is blamed
+    machine.processes["aggregate-worker"].kill()
+    with closing(psycopg2.connect(machine.postgres.url)) as connection, connection, connection.cursor() as cursor:
+        cursor.execute("UPDATE aggregation_heartbeat SET at = now() - interval '1 hour'")
+    for name in ("ingest-worker", "beat", "reconciler"):
+        assert wait_until(lambda name=name: machine.is_healthy(name), seconds=60), name
+    assert not machine.looks_healthy("aggregate-worker")
 
     # what is dead is not healthy for long
     machine.processes["web"].kill()

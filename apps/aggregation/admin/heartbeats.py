@@ -13,7 +13,7 @@ from apps.operator_pages.read_only import ReadOnlyAdmin
 class HeartbeatAdmin(ReadOnlyAdmin):
     """One row a kind of process."""
 
-    nothing_yet = "Workers and the reconciler write one when they run. Is the mesh started?"
+    nothing_yet = "Workers, beat and the reconciler write one when they run. Is the mesh started?"
     list_display = ("kind", "state_word", "last", "meaning")
     fields = ("kind", "state_word", "last_exactly", "meaning")
 

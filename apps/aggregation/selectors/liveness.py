@@ -1,6 +1,7 @@
 """Which processes are alive: when each kind was last seen, and after how long a silence it is missed.
 
-Worker and reconciler write heartbeats. Beat leaves its trace in the schedule: it notes when it last rang the tick.
+Each writes its heartbeat itself; what one of a worker proves stands in `worker/heartbeats.py`. A kind counts as alive
+while one process of it is: of two ingest workers either may die unseen.
 """
 
 from dataclasses import dataclass
@@ -8,16 +9,20 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.utils import timezone
-from django_celery_beat.models import PeriodicTask
 
 from apps.aggregation.models import Heartbeat
 
-TICK = "aggregation.tick"
 SLACK = timedelta(seconds=30)
+# beat and each worker write every few seconds
+SILENCE = timedelta(seconds=60)
+TICK = "tick"
 MEANINGS = {
-    "worker": "Decides updates and aggregates rounds. Without it they wait, as long as Redis takes messages for it.",
-    "reconciler": "Finds work that was left behind. Without it a lost message waits for the next tick.",
+    "ingest-worker": "Decides updates. Without it they wait, as long as Redis takes messages for it.",
+    "aggregate-worker": "Makes versions of rounds. Without it rounds wait, as long as Redis takes messages for it.",
+    "control-worker": "Takes ticks, seals and freezes rounds. Without it the reconciler does.",
     "beat": "Rings the tick. Without it rounds open and close when the reconciler looks.",
+    "reconciler": "Finds work that was left behind. Without it a lost message waits for the next tick.",
+    TICK: "Was rung by beat, carried by Redis and begun by a worker. Silent when one of the three does not work.",
 }
 
 
@@ -33,10 +38,11 @@ class Life:
 
 def longest_silence(kind: str) -> timedelta:
     """After how long a kind of process is missed."""
-    tick = timedelta(seconds=settings.BOLTZ_TICK_SECONDS)
+    if kind == TICK:
+        return 3 * timedelta(seconds=settings.BOLTZ_TICK_SECONDS) + SLACK
     if kind == "reconciler":
         return timedelta(seconds=10 * settings.BOLTZ_RECONCILE_SECONDS) + SLACK
-    return 3 * tick + SLACK
+    return SILENCE
 
 
 def state_of(kind: str, at: datetime | None) -> str:
@@ -47,7 +53,6 @@ def state_of(kind: str, at: datetime | None) -> str:
 
 
 def lives() -> list[Life]:
-    """Every kind of process that a mesh needs."""
-    seen: dict[str, datetime | None] = dict(Heartbeat.objects.values_list("kind", "at"))
-    seen["beat"] = PeriodicTask.objects.filter(task=TICK).values_list("last_run_at", flat=True).first()
+    """Every kind of process that a mesh needs, and the tick, for which three of them must work together."""
+    seen: dict[str, datetime] = dict(Heartbeat.objects.values_list("kind", "at"))
     return [Life(kind, state_of(kind, seen.get(kind)), seen.get(kind), text) for kind, text in MEANINGS.items()]

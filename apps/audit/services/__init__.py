@@ -1,7 +1,7 @@
 """Writing the log: `from apps.audit import services as audit`."""
 
 from apps.audit.selectors import read_detail
-from apps.audit.services.entries import append, append_apart, append_once
+from apps.audit.services.entries import append, append_once
 from apps.audit.services.operators import actor_of
 from apps.audit.services.security_events import record_failed_authentication, record_refusal
 from apps.audit.services.subjects import (
@@ -15,7 +15,6 @@ from apps.audit.services.subjects import (
 __all__ = [
     "actor_of",
     "append",
-    "append_apart",
     "append_once",
     "begin_forgetting",
     "finish_forgetting",

@@ -43,23 +43,6 @@ def append(
     return _insert(type_, actor=actor, subject=subject, round_=round, detail=detail, fold_key=None)
 
 
-def append_apart(
-    type_: str,
-    *,
-    actor: str,
-    subject: str | None = None,
-    round: str | None = None,  # noqa: A002 - the log's own word
-    detail: Mapping[str, Any],
-) -> LogEntry:
-    """Add an entry in a transaction of its own, for what was refused and rolled back.
-
-    Raises:
-        RuntimeError: called inside a transaction, whose rollback would take the entry with it.
-    """
-    with transaction.atomic(durable=True):
-        return append(type_, actor=actor, subject=subject, round=round, detail=detail)
-
-
 def append_once(
     fold: str,
     type_: str,

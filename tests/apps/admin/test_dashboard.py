@@ -5,7 +5,6 @@ from datetime import timedelta
 import pytest
 from django.urls import reverse
 from django.utils import timezone
-from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
 from apps.aggregation import services as aggregation
 from apps.aggregation.models import Heartbeat
@@ -52,7 +51,7 @@ def test_it_names_what_waits_for_an_operator_the_urgent_first(browser, mesh, set
     fill(mesh, settings)
     found = warnings(look(browser))
     assert [text for text, urgent in found if urgent] == [
-        "the worker was last seen 11 minutes ago",
+        "the aggregate-worker was last seen 11 minutes ago",
         "round 1 of spread-forecast has failed: 5 runs were lost",
     ]
     assert ("2 clients wait for approval", False) in found
@@ -72,12 +71,15 @@ def test_updates_that_wait_or_stall_are_named(browser, mesh, settings):
 @pytest.mark.parametrize(
     ("kind", "silent_for", "state"),
     [
-        ("worker", timedelta(seconds=60), "alive"),
-        ("worker", timedelta(minutes=3), "old"),
+        ("ingest-worker", timedelta(seconds=50), "alive"),
+        ("ingest-worker", timedelta(seconds=70), "old"),
+        ("aggregate-worker", timedelta(seconds=70), "old"),
+        ("tick", timedelta(seconds=60), "alive"),
+        ("tick", timedelta(minutes=3), "old"),
         ("reconciler", timedelta(seconds=20), "alive"),
         ("reconciler", timedelta(minutes=1), "old"),
-        ("beat", timedelta(seconds=60), "alive"),
-        ("beat", timedelta(minutes=3), "old"),
+        ("beat", timedelta(seconds=50), "alive"),
+        ("beat", timedelta(seconds=70), "old"),
     ],
 )
 def test_a_process_is_missed_after_its_own_time(kind, silent_for, state):
@@ -86,22 +88,25 @@ def test_a_process_is_missed_after_its_own_time(kind, silent_for, state):
 
 def test_processes_that_were_never_seen_are_named_too(db):
     assert {(life.kind, life.state) for life in liveness.lives()} == {
-        ("worker", "never"),
-        ("reconciler", "never"),
+        ("ingest-worker", "never"),
+        ("aggregate-worker", "never"),
+        ("control-worker", "never"),
         ("beat", "never"),
+        ("reconciler", "never"),
+        ("tick", "never"),
     }
 
 
 def test_a_heartbeat_makes_a_process_alive(db):
-    aggregation.beat_heart("worker")
-    Heartbeat.objects.create(kind="reconciler", at=timezone.now() - timedelta(hours=1))
-    every = IntervalSchedule.objects.create(every=30, period=IntervalSchedule.SECONDS)
-    PeriodicTask.objects.create(name="t", task=liveness.TICK, interval=every, last_run_at=timezone.now())
-    assert {life.kind: life.state for life in liveness.lives()} == {
-        "worker": "alive",
-        "reconciler": "old",
-        "beat": "alive",
-    }
+    aggregation.beat_heart("ingest-worker")
+    Heartbeat.objects.create(kind="aggregate-worker", at=timezone.now() - timedelta(hours=1))
+    states = {life.kind: life.state for life in liveness.lives()}
+    assert (states["ingest-worker"], states["aggregate-worker"], states["beat"]) == ("alive", "old", "never")
+
+
+def test_a_dead_aggregate_worker_is_told_to_the_operator(browser, mesh):
+    Heartbeat.objects.create(kind="aggregate-worker", at=timezone.now() - timedelta(hours=1))
+    assert any(text.startswith("the aggregate-worker was last seen") for text, _ in warnings(look(browser)))
 
 
 def test_the_environment_is_named_on_each_page(settings):

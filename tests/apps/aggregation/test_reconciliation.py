@@ -308,7 +308,7 @@ def test_a_step_of_the_tick_that_fails_does_not_keep_the_others_from_running(mes
         monkeypatch.setattr(module, name, named(name, action))
     tasks.tick()
     assert ran == [name for name in TICK_STEPS if name != step]
-    assert Heartbeat.objects.get().kind == "worker"
+    assert Heartbeat.objects.get().kind == "tick"
 
 
 def named(name, function):

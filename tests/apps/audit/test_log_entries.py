@@ -99,10 +99,10 @@ def test_an_entry_goes_with_the_transaction_that_it_is_part_of(db):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_an_entry_apart_is_refused_inside_a_transaction_that_could_take_it_back():
+def test_an_entry_about_a_refusal_is_not_put_into_a_transaction_that_could_take_it_back():
     with pytest.raises(RuntimeError), transaction.atomic():
-        audit.append_apart("x.refused", actor="system", detail={})
-    assert audit.append_apart("x.refused", actor="system", detail={}).type == "x.refused"
+        audit.append_once("source", "x.refused", actor="system", detail={})
+    assert audit.append_once("source", "x.refused", actor="system", detail={}).type == "x.refused"
     assert LogEntry.objects.count() == 1
 
 

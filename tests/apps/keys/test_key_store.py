@@ -64,12 +64,6 @@ def test_sealed_bytes_open_with_the_same_key_and_context_only(store):
         assert caught.value.code == "sealed_bytes_damaged"
 
 
-def test_derived_keys_differ_by_purpose_and_are_the_same_each_time(store):
-    kid = put_symmetric(store)
-    assert store.derive(kid, b"a") == store.derive(kid, b"a") != store.derive(kid, b"b")
-    assert len(store.derive(kid, b"a")) == 32
-
-
 def test_a_key_is_never_replaced(store):
     kid = put_symmetric(store)
     sealed = store.seal(kid, b"plain", b"")

@@ -10,11 +10,15 @@ import json
 import os
 import sys
 
+from django.conf import global_settings
 from django.core.exceptions import ImproperlyConfigured
 
 import boltz_federated.environment  # noqa: F401 - what settings import, before the fork
 
-SHOWN = ("DEBUG", "BOLTZ_ENROLMENT", "BOLTZ_DEV_MODE", "SESSION_COOKIE_SECURE", "SECURE_SSL_REDIRECT", "ALLOWED_HOSTS")
+SHOWN = (
+    *("DEBUG", "BOLTZ_ENROLMENT", "BOLTZ_DEV_MODE", "SESSION_COOKIE_SECURE", "SECURE_SSL_REDIRECT", "ALLOWED_HOSTS"),
+    *("SECURE_HSTS_SECONDS", "SECURE_HSTS_INCLUDE_SUBDOMAINS", "SECURE_HSTS_PRELOAD", "MIDDLEWARE"),
+)
 
 
 def load(changes: dict[str, str | None]) -> dict[str, object]:
@@ -27,7 +31,7 @@ def load(changes: dict[str, str | None]) -> dict[str, object]:
         settings = importlib.import_module("boltz_federated.settings")
     except ImproperlyConfigured as error:
         return {"error": str(error)}
-    return {"error": None} | {name: getattr(settings, name) for name in SHOWN}
+    return {"error": None} | {name: getattr(settings, name, getattr(global_settings, name, None)) for name in SHOWN}
 
 
 def in_a_process_of_its_own(changes: dict[str, str | None]) -> dict[str, object]:

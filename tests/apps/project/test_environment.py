@@ -43,6 +43,46 @@ def test_what_is_no_whole_number_is_refused_where_one_is_needed(number, text):
         number(text, default=5)
 
 
+@pytest.mark.parametrize("text", ["599", "100001", "nan"])
+def test_what_is_below_the_least_or_above_the_most_is_refused(monkeypatch, text):
+    monkeypatch.setenv("BOLTZ_NUMBER", text)
+    with pytest.raises(ImproperlyConfigured, match="must be a number of at least 600 and of at most 100000"):
+        environment.positive("BOLTZ_NUMBER", default=900.0, least=600, most=100_000)
+
+
+def test_the_least_is_taken(monkeypatch):
+    monkeypatch.setenv("BOLTZ_NUMBER", "600")
+    assert environment.positive("BOLTZ_NUMBER", default=900.0, least=600, most=100_000) == 600
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("1", True), ("True", True), ("on", True), ("0", False), ("no", False), ("", False)]
+)
+def test_a_switch_is_on_or_off(monkeypatch, text, value):
+    monkeypatch.setenv("BOLTZ_SWITCH", text)
+    assert environment.switch("BOLTZ_SWITCH") is value
+
+
+@pytest.mark.parametrize("text", ["2", "treu", " "])
+def test_a_slip_of_the_pen_switches_nothing(monkeypatch, text):
+    monkeypatch.setenv("BOLTZ_SWITCH", text)
+    with pytest.raises(ImproperlyConfigured, match="it must be 1 or 0"):
+        environment.switch("BOLTZ_SWITCH")
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"])
+def test_addresses_of_this_machine_are_known(address):
+    assert environment.is_loopback_address(address)
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["", "unix:", "localhost", "0.0.0.0", "10.0.0.1", "::", "::ffff:10.0.0.1", "fe80::1%eth0"],  # noqa: S104 - refused
+)
+def test_other_addresses_and_none_at_all_are_not(address):
+    assert not environment.is_loopback_address(address)
+
+
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.9.9.9", "[::1]", "testserver"])
 def test_names_of_this_machine_are_known(host):
     assert environment.is_loopback(host)

@@ -64,9 +64,9 @@ def test_the_age_of_the_oldest_waiting_update_is_told(place, mesh_http):
 
 
 def test_the_age_of_each_heartbeat_is_told(mesh, mesh_http):
-    aggregation.beat_heart("worker")
+    aggregation.beat_heart("ingest-worker")
     Heartbeat.objects.update(at=timezone.now() - timedelta(seconds=50))
-    assert metrics(mesh_http)["boltz_heartbeat_age_seconds", "worker"] == pytest.approx(50, abs=5)
+    assert metrics(mesh_http)["boltz_heartbeat_age_seconds", "ingest-worker"] == pytest.approx(50, abs=5)
 
 
 def test_metrics_name_no_client(place, mesh_http):

@@ -21,6 +21,7 @@ REAL = {
     "BOLTZ_KEY_ENCRYPTION_KEY": KEY,
 }
 DEVELOPMENT = REAL | {"BOLTZ_DEV_MODE": "1", "ALLOWED_HOSTS": "localhost,127.0.0.1,[::1]"}
+HSTS = ("SECURE_HSTS_SECONDS", "SECURE_HSTS_INCLUDE_SUBDOMAINS", "SECURE_HSTS_PRELOAD")
 # name -> (environment, words of the refusal)
 REFUSED = {
     "no secret key": (REAL | {"SECRET_KEY": None}, "SECRET_KEY is not set"),
@@ -28,7 +29,15 @@ REFUSED = {
     "a short secret key": (REAL | {"SECRET_KEY": "changeme"}, "SECRET_KEY has 8 characters"),
     "no database": (REAL | {"DATABASE_URL": None}, "DATABASE_URL is not set. For example postgresql://"),
     "another kind of database": (REAL | {"DATABASE_URL": "sqlite:///x.db"}, "must name a PostgreSQL database"),
+    "a database at no address": (
+        REAL | {"DATABASE_URL": f"postgresql://boltz:{SECRET}@host:port/boltz"},
+        "DATABASE_URL is not an address",
+    ),
     "no redis": (REAL | {"REDIS_URL": None}, "REDIS_URL is not set. For example redis://"),
+    "something else than redis": (REAL | {"REDIS_URL": f"http://:{SECRET}@host/0"}, "is not an address of Redis"),
+    "redis at no address": (REAL | {"REDIS_URL": f"redis://:{SECRET}#@host/0"}, "is not an address of Redis"),
+    "a level of logging that is none": (REAL | {"LOG_LEVEL": "loud"}, "LOG_LEVEL is 'LOUD'; it must be DEBUG"),
+    "a switch that is neither on nor off": (REAL | {"BOLTZ_BEHIND_PROXY": "treu"}, "is 'treu'; it must be 1 or 0"),
     "no data directory": (REAL | {"BOLTZ_DATA_DIR": None}, "BOLTZ_DATA_DIR is not set"),
     "no key-encryption key": (
         REAL | {"BOLTZ_KEY_ENCRYPTION_KEY": None},
@@ -61,6 +70,11 @@ REFUSED = {
     "a lease of more than a day": (REAL | {"BOLTZ_LEASE_SECONDS": "86401"}, "of at most 86400"),
     "a lease that is not a number": (REAL | {"BOLTZ_LEASE_SECONDS": "nan"}, "BOLTZ_LEASE_SECONDS is 'nan'"),
     "a lease with a unit": (REAL | {"BOLTZ_LEASE_SECONDS": "60s"}, "BOLTZ_LEASE_SECONDS is '60s'"),
+    "a key that may be destroyed while an upload for it is under way": (
+        REAL | {"BOLTZ_KEY_GRACE_SECONDS": "599"},
+        "BOLTZ_KEY_GRACE_SECONDS is '599'; it must be a number of at least 600 and of at most 86400",
+    ),
+    "hsts for no time": (REAL | {"BOLTZ_HSTS_SECONDS": "0"}, "BOLTZ_HSTS_SECONDS is '0'"),
     "half an attempt": (REAL | {"BOLTZ_MAX_ATTEMPTS": "0.5"}, "it must be a whole number above 0"),
 }
 ACCEPTED = {
@@ -68,6 +82,9 @@ ACCEPTED = {
     "a passphrase": REAL | {"BOLTZ_KEY_ENCRYPTION_KEY": None, "BOLTZ_KEY_PASSPHRASE": "correct horse"},
     "approval": REAL | {"BOLTZ_ENROLMENT": "approval"},
     "development": DEVELOPMENT,
+    "the least grace": REAL | {"BOLTZ_KEY_GRACE_SECONDS": "600"},
+    "a level of logging in small letters": REAL | {"LOG_LEVEL": "warning"},
+    "hsts for a year": REAL | {"BOLTZ_HSTS_SECONDS": "31536000"},
 }
 
 
@@ -108,6 +125,18 @@ def test_a_real_mesh_is_closed_unless_it_is_asked_to_open(found):
     real = found["real"]
     assert (real["DEBUG"], real["BOLTZ_DEV_MODE"], real["BOLTZ_ENROLMENT"]) == (False, False, "token")
     assert (real["SESSION_COOKIE_SECURE"], real["SECURE_SSL_REDIRECT"]) == (True, True)
+
+
+def test_a_browser_is_bound_to_tls_for_an_hour_and_for_this_host_only_until_more_is_asked_for(found):
+    assert [found["real"][name] for name in HSTS] == [3600, False, False]
+    assert [found["hsts for a year"][name] for name in HSTS] == [31_536_000, False, False]
+    assert [found["development"][name] for name in HSTS] == [0, False, False]
+
+
+def test_only_development_asks_where_a_request_comes_from(found):
+    guard = "boltz_federated.middleware.only_this_machine"
+    assert found["development"]["MIDDLEWARE"][0] == guard
+    assert guard not in found["real"]["MIDDLEWARE"]
 
 
 def test_development_admits_everybody_on_this_machine(found):

@@ -117,5 +117,5 @@ def test_each_task_makes_one_call(monkeypatch):
         ("aggregate_round", 2),
         ("combine_shard", 3, 4),
         ("finish_run", 5),
-        ("tick", "worker"),
+        ("tick", "tick"),
     ]

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from boltz_core.aggregation.errors import AggregationError
-from boltz_core.aggregation.server_step import apply_step, step_norm
+from boltz_core.aggregation.server_step import apply_step
 from tests.unit.core.made_rows import made_numbers
 
 
@@ -45,7 +45,3 @@ def test_weights_that_float32_cannot_hold_are_refused(step):
 def test_a_step_of_another_length_is_refused():
     with pytest.raises(AggregationError, match="shape"):
         apply_step(np.zeros(3, np.float32), np.zeros(4))
-
-
-def test_the_norm_of_a_step_is_its_euclidean_length():
-    assert step_norm(np.array([3.0, -4.0])) == 5.0
