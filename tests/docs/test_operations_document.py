@@ -9,7 +9,7 @@ import yaml
 from django.core.management import CommandError, get_commands, load_command_class
 
 from apps.aggregation.models import Heartbeat
-from apps.aggregation.selectors import mesh_metrics
+from apps.aggregation.selectors import liveness, mesh_metrics
 from apps.clients.services.enrolment import MAX_WAITING_CLIENTS
 from apps.keys import services as keys
 from apps.rounds import services as rounds
@@ -103,6 +103,19 @@ def test_alerts_name_metrics_that_exist(families):
     named = set(re.findall(r"boltz_\w+", " ".join(table.column("when"))))
     assert named
     assert named <= {family.name for family in families}
+
+
+def test_every_heartbeat_stands_in_the_table_and_no_other():
+    (table,) = documents.tables_with(TEXT, "kind")
+    assert [documents.plain(kind) for kind in table.column("kind")] == list(liveness.MEANINGS)
+
+
+def test_alerts_name_heartbeats_that_exist():
+    (table,) = documents.tables_with(TEXT, "alert")
+    patterns = re.findall(r'kind=~?"([^"]+)"', " ".join(table.column("when")))
+    alarmed = {kind for kind in liveness.MEANINGS for pattern in patterns if re.fullmatch(pattern, kind)}
+    assert alarmed == set(liveness.MEANINGS)
+    assert all(any(re.fullmatch(pattern, kind) for kind in liveness.MEANINGS) for pattern in patterns)
 
 
 # --- policy, keys, processes ------------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """`manage.py first_start`: what a new mesh needs before it serves.
 
-Keys, an admin, and the starter model with round 1 open.
+Keys, an admin, and the starter model with round 1 open. Each start runs it, so it is also where the configuration gets
+into the log: once a change, not once a process.
 """
 
 import os
@@ -15,6 +16,7 @@ from django.core.management.base import BaseCommand, CommandError
 from apps.audit import services as audit
 from apps.keys import services as keys
 from apps.rounds.selectors import models_by_name
+from boltz_federated.configuration import log_configuration
 from boltz_protocol.errors import BoltzError
 
 STARTER = "boltz-core"
@@ -37,6 +39,7 @@ class Command(BaseCommand):
             raise CommandError(error.message) from error
         for key in made:
             audit.append("key.made", actor="command-line", detail={"use": key.use, "kid": key.kid})
+        log_configuration(actor="command-line")
         self.make_admin()
         if not options["no_model"] and not models_by_name().filter(name=STARTER).exists():
             # on a machine of one's own, one client shall see the whole way to a version

@@ -1,6 +1,8 @@
 """What an operator types: create_model and first_start."""
 
 import json
+import os
+import re
 from io import StringIO
 
 import numpy as np
@@ -10,9 +12,11 @@ from django.contrib.auth import get_user_model
 from django.core.management import CommandError, call_command
 
 from apps.audit import selectors as log
+from apps.audit.models import LogDetail
 from apps.keys.models import MeshKey
 from apps.rounds.models import FederatedModel, ModelVersion, Round
 from boltz_federated import starter_models
+from boltz_federated.configuration import LOGGED
 from tests.apps.unchanged import nothing_changes
 
 
@@ -149,6 +153,47 @@ def test_a_second_start_changes_nothing(new_mesh, monkeypatch):
     with nothing_changes():
         assert run("first_start") == ""
     assert get_user_model().objects.get().check_password("a long enough password")
+
+
+def configurations():
+    """What was logged of the settings, the newest first."""
+    return [log.read_detail(entry) for entry in log.entries_of_type("configuration.started")]
+
+
+def test_what_a_mesh_is_started_with_is_logged(new_mesh, settings):
+    settings.BOLTZ_TICK_SECONDS = 12.5
+    run("first_start", no_model=True)
+    [logged] = configurations()
+    assert logged["BOLTZ_TICK_SECONDS"] == "12.5"
+    assert (logged["BOLTZ_DEV_MODE"], logged["BOLTZ_ENROLMENT"]) == (True, "open")
+
+
+def test_each_change_of_the_configuration_is_logged_once_there_and_back(new_mesh, settings):
+    for enrolment in ("open", "open", "token", "token", "open"):
+        settings.BOLTZ_ENROLMENT = enrolment
+        run("first_start", no_model=True)
+    assert [logged["BOLTZ_ENROLMENT"] for logged in configurations()] == ["open", "token", "open"]
+
+
+def test_a_logged_configuration_that_was_damaged_does_not_keep_the_mesh_from_starting(new_mesh):
+    run("first_start", no_model=True)
+    entry = log.entries_of_type("configuration.started").get()
+    LogDetail.objects.filter(entry=entry).update(content=bytes(40) + b"{}")
+    run("first_start", no_model=True)
+    assert log.entries_of_type("configuration.started").count() == 2
+
+
+def test_no_secret_of_the_configuration_is_logged(new_mesh, settings):
+    run("first_start", no_model=True)
+    logged = json.dumps(configurations())
+    names = ("SECRET_KEY", "DATABASE_URL", "REDIS_URL", "BOLTZ_KEY_ENCRYPTION_KEY", "BOLTZ_DATA_DIR")
+    assert [name for name in names if os.environ[name] in logged or name in logged] == []
+    assert settings.DATABASES["default"]["PASSWORD"] not in logged
+
+
+def test_every_setting_that_is_logged_exists_and_is_none_that_is_hidden(settings):
+    assert [name for name in LOGGED if not hasattr(settings, name)] == []
+    assert [name for name in LOGGED if re.search("SECRET|PASS|ENCRYPTION_KEY$|URL|DIR", name)] == []
 
 
 def test_there_is_no_default_password(new_mesh):
