@@ -73,7 +73,7 @@ def publish_file(file: BinaryIO, target: Path) -> None:
 
 
 def scratch() -> Path:
-    """Where files are written that get their name elsewhere."""
+    """Where weights are written before the storage takes a copy of them."""
     return Path(settings.BOLTZ_DATA_DIR) / "scratch"
 
 
@@ -121,9 +121,14 @@ def delete_envelope(sha256: str) -> None:
 # --------------------------------------------------------------------------------------------------------
 
 
+def staging() -> Path:
+    """The directory of all staged updates, which may be a file system of its own: partial files lie in it too."""
+    return Path(settings.BOLTZ_DATA_DIR) / "staged"
+
+
 def staged_directory(round_id: int) -> Path:
     """The directory of a round's staged updates."""
-    return Path(settings.BOLTZ_DATA_DIR) / "staged" / str(round_id)
+    return staging() / str(round_id)
 
 
 def segment_context(update_id: str, attempt: int) -> bytes:

@@ -15,13 +15,17 @@ def leases_lost(mesh, upload_id):
     return mesh.value("SELECT lost_leases FROM rounds_update WHERE id = %s", upload_id)
 
 
-def staged_files(mesh, model, pattern):
+def staged_files(mesh, model):
     round_id = mesh.value(ROUND, model)
-    return list((mesh.directory / "data" / "staged" / str(round_id)).glob(pattern))
+    return list((mesh.directory / "data" / "staged" / str(round_id)).glob("*"))
 
 
-def half_is_staged(mesh, model):
-    return any(path.stat().st_size > HALF // 2 for path in staged_files(mesh, model, "*.part"))
+def partial_files(mesh):
+    return list((mesh.directory / "data" / "staged").glob("*.part"))
+
+
+def half_is_staged(mesh):
+    return any(path.stat().st_size > HALF // 2 for path in partial_files(mesh))
 
 
 def send_the_rest(mesh, model, senders):
@@ -38,10 +42,10 @@ def test_a_worker_killed_while_it_reads_an_envelope(mesh, model, parameters):
         upload_id = senders[0].send(mesh, model).upload_id
         with HeldEnvelope(mesh, upload_id, HALF):
             resume(mesh, "worker")
-            mesh.until(lambda: half_is_staged(mesh, model), "half of it is staged")
+            mesh.until(lambda: half_is_staged(mesh), "half of it is staged")
             kill(mesh, "worker")
         assert mesh.update_states(model) == ["processing"]
-        assert half_is_staged(mesh, model)
+        assert half_is_staged(mesh)
     mesh.mend()
     send_the_rest(mesh, model, senders)
     assert leases_lost(mesh, upload_id) == 1
@@ -57,7 +61,7 @@ def test_a_worker_killed_before_its_decision_is_committed(mesh, model, parameter
             kill(mesh, "worker")
         # the segments are on disk under their name, the decision is not
         assert mesh.update_states(model) == ["processing"]
-        assert [path.name for path in staged_files(mesh, model, "*")] == [f"{upload_id}.1"]
+        assert [path.name for path in staged_files(mesh, model)] == [f"{upload_id}.1"]
     mesh.mend()
     send_the_rest(mesh, model, senders)
     assert leases_lost(mesh, upload_id) == 1
@@ -85,12 +89,12 @@ def test_a_worker_that_wakes_late_throws_its_work_away(mesh, model, parameters):
         upload_id = senders[0].send(mesh, model).upload_id
         with HeldEnvelope(mesh, upload_id, HALF) as envelope:
             resume(mesh, "worker")
-            mesh.until(lambda: half_is_staged(mesh, model), "one child waits for the second half")
+            mesh.until(lambda: half_is_staged(mesh), "one child waits for the second half")
             envelope.put_back()
             mesh.until(lambda: mesh.update_states(model) == ["staged"], "the other child has taken it over")
             assert leases_lost(mesh, upload_id) == 1
             envelope.give_the_rest()
-            mesh.until(lambda: not staged_files(mesh, model, "*.part"), "the first child has come to its end")
+            mesh.until(lambda: not partial_files(mesh), "the first child has come to its end")
     mesh.until(lambda: "was taken over" in mesh.processes["worker"].log_tail(), "it has noticed")
-    assert [path.name for path in staged_files(mesh, model, "*")] == [f"{upload_id}.2"]
+    assert [path.name for path in staged_files(mesh, model)] == [f"{upload_id}.2"]
     send_the_rest(mesh, model, senders)

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from apps import dispatch
 from apps.audit import services as audit
-from apps.rounds.models import IN_WORK_STATES, Round, Update
+from apps.rounds.models import IN_WORK_STATES, Round
 from apps.rounds.services.transitions import SYSTEM, move_round, move_updates
 from boltz_core.rounds.states import ClientState, RoundState, UpdateState
 from boltz_protocol import codec
@@ -49,11 +49,9 @@ def expire_outsiders(round_: Round) -> None:
     """Whoever is not in when the membership is fixed: set aside, stalled, or sent by who may not take part any more."""
     ended = {"wanted": UpdateState.EXPIRED, "decided_at": timezone.now()}
     move_updates(round_.updates.all(), [UpdateState.QUARANTINED, UpdateState.STALLED], **ended)
-    barred = round_.updates.exclude(client__state=ClientState.ACTIVE).values("pk")
+    barred = round_.updates.exclude(client__state=ClientState.ACTIVE)
     reason = "its client was suspended or revoked before the round was frozen"
-    move_updates(
-        Update.objects.filter(pk__in=barred), [UpdateState.STAGED], code="client_suspended", reason=reason, **ended
-    )
+    move_updates(barred, [UpdateState.STAGED], code="client_suspended", reason=reason, **ended)
 
 
 def staged_members(round_: Round) -> Any:

@@ -23,6 +23,7 @@ from apps.keys import services as keys
 from apps.rounds import stores, versions
 from apps.rounds.models import Round, Update
 from apps.rounds.services import leases, lifecycle
+from apps.rounds.services.transitions import SYSTEM
 from boltz_core.ingest.segments import SEGMENT_PARAMETERS, SegmentSealer
 from boltz_core.ingest.staging import StagedFacts, stage_update
 from boltz_core.rounds.states import UpdateState
@@ -110,7 +111,7 @@ def log_decision(update: Update, detail: dict[str, object]) -> None:
     """The decision on an update, under its client's pseudonym."""
     audit.append(
         "update.decided",
-        actor="system",
+        actor=SYSTEM,
         subject=update.client.pseudonym,
         round=update.round.label,
         detail={"upload_id": update.pk, **detail},
@@ -127,7 +128,7 @@ def stage(update: Update, lease: leases.Lease) -> Staged:
     key = secrets.token_bytes(STAGED_KEY_BYTES)
     sealer = SegmentSealer(key, update_id=update.pk, attempt=lease.attempt, layout_digest=layout.digest)
     target = stores.staged_path(round_.pk, update.pk, lease.attempt)
-    with stores.open_envelope(update.body_sha256) as sealed, stores.partial_file(stores.scratch()) as file:
+    with stores.open_envelope(update.body_sha256) as sealed, stores.partial_file(stores.staging()) as file:
         opened = open_update(sealed, layout)
         with last_step_of(round_, layout) as last_step:
             facts = stage_update(

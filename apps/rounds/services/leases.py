@@ -20,7 +20,7 @@ from django.db.models.functions import Now
 from apps import dispatch
 from apps.audit import services as audit
 from apps.rounds.models import Round, Update
-from apps.rounds.services.transitions import move_updates
+from apps.rounds.services.transitions import SYSTEM, move_updates
 from boltz_core.rounds.states import RoundState, UpdateState, WrongStateError
 from boltz_protocol.errors import NotNowError, ServerFaultError
 
@@ -127,7 +127,7 @@ def stall(update: Update, reason: str) -> None:
     """Give up on an update for a fault of our own, in the caller's transaction."""
     audit.append(
         "update.stalled",
-        actor="system",
+        actor=SYSTEM,
         subject=update.client.pseudonym,
         round=update.round.label,
         detail={"upload_id": update.pk, "reason": reason},

@@ -18,6 +18,7 @@ from apps.audit import services as audit
 from apps.keys import services as keys
 from apps.rounds import stores
 from apps.rounds.models import Round
+from apps.rounds.services.transitions import SYSTEM
 
 SCRATCH_SECONDS = 24 * 3600
 
@@ -40,7 +41,7 @@ def shred_round(round_: Round) -> None:
     """Destroy a round's staging key, its segments and its envelopes; intent, act and completion are logged."""
     # once, however often the act fails
     detail = {"kid": round_.staging_kid}
-    audit.append_once(round_.label, "round.shredding_begun", actor="system", round=round_.label, detail=detail)
+    audit.append_once(round_.label, "round.shredding_begun", actor=SYSTEM, round=round_.label, detail=detail)
     if round_.staging_kid:
         keys.key_store().destroy(round_.staging_kid)
     shutil.rmtree(stores.staged_directory(round_.pk), ignore_errors=True)
@@ -49,12 +50,12 @@ def shred_round(round_: Round) -> None:
     with transaction.atomic():
         round_.updates.update(staged_key=None)
         if Round.objects.filter(pk=round_.pk, shredded_at__isnull=True).update(shredded_at=Now()):
-            audit.append("round.shredded", actor="system", round=round_.label, detail=detail)
+            audit.append("round.shredded", actor=SYSTEM, round=round_.label, detail=detail)
 
 
 def partial_directories() -> list[Path]:
-    """Where partial files are made that outlive a killed process: none of these grows with what is kept."""
-    return [stores.scratch(), stores.inbox(), Path(settings.BOLTZ_DATA_DIR) / "versions"]
+    """Where partial files are made that outlive a killed process: none of these has an entry for each update."""
+    return [stores.scratch(), stores.staging(), stores.inbox(), Path(settings.BOLTZ_DATA_DIR) / "versions"]
 
 
 def sweep_scratch() -> int:

@@ -15,6 +15,12 @@ def wide(mesh, mesh_http):
     return WideRounds(mesh_http)
 
 
+@pytest.fixture
+def frozen(wide, several_shards):
+    """A frozen round of two members in three shards."""
+    return wide.freeze(wide.vectors(2))
+
+
 @pytest.fixture(autouse=True)
 def messages(monkeypatch):
     """What is sent to the workers, who are not there; a test plays them."""

@@ -19,6 +19,7 @@ from apps.rounds import services as rounds
 from apps.rounds.models import FederatedModel, Round, Update
 from apps.rounds.services import freezing, ingest, key_rotation, leases, lifecycle
 from tests.apps.aggregation.wide_rounds import SHARDS, lose, run_of
+from tests.apps.faults import raises
 from tests.apps.places import submit
 from tests.apps.unchanged import nothing_changes
 
@@ -46,13 +47,6 @@ def dead_broker(monkeypatch):
     """Nothing can be published."""
     monkeypatch.setattr("apps.dispatch.publish", lambda *_: False)
     monkeypatch.setattr(runs.celery, "chord", raises(ConnectionError("redis is down")))
-
-
-def raises(error):
-    def raising(*_, **__):
-        raise error
-
-    return raising
 
 
 def time_passes(model, seconds=3600):

@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -11,13 +12,15 @@ import msgspec
 import numpy as np
 from django.db.models.functions import Now
 
+from apps.aggregation import services as aggregation
 from apps.aggregation.models import Run
-from apps.rounds import services, versions
+from apps.rounds import services, stores, versions
 from apps.rounds.models import Round, Update
 from boltz_federated import starter_models
 from boltz_protocol.messages import RoundPolicy, TaskSpec
 from tests.apps.hostile_envelopes import CLAIMS, seal, send, take_place
 from tests.apps.signed_requests import enrolled
+from tests.apps.unchanged import files
 
 SEGMENT = 16_384
 SHARDS = 3
@@ -88,3 +91,28 @@ def lose(run: Run) -> None:
 def members_of(round_: Round) -> list[Update]:
     """A round's updates in the order of their ids."""
     return list(Update.objects.filter(round=round_).order_by("pk"))
+
+
+def combine_all(run: Run) -> None:
+    """What the workers do with the shards of a run."""
+    for number in range(run.shards):
+        aggregation.combine_shard(run.pk, number)
+
+
+def finish(round_: Round) -> Round:
+    """What the workers do with the newest run of a round."""
+    run = run_of(round_)
+    combine_all(run)
+    aggregation.finish_run(run.pk)
+    round_.refresh_from_db()
+    return round_
+
+
+def staged(update: Update) -> Path:
+    """The staged file of an update."""
+    return stores.staged_path(update.round_id, update.pk, update.staged_attempt)
+
+
+def step_files() -> list[str]:
+    """The combined ranges that lie on the disk."""
+    return [name for name in files() if name.startswith("runs/")]

@@ -4,6 +4,7 @@ import importlib
 
 import pytest
 
+from apps import dispatch
 from apps.aggregation import tasks as aggregation_tasks
 from apps.rounds import tasks as round_tasks
 from boltz_federated import celery_app
@@ -21,6 +22,11 @@ def test_every_task_has_a_queue_and_every_route_a_task():
     declared = {queue.name for queue in queues.QUEUES}
     assert {route["queue"] for route in queues.ROUTES.values()} == declared == {"control", "ingest", "aggregate"}
     assert configuration.task_default_queue in declared
+
+
+def test_every_name_that_work_is_started_by_is_a_task_and_the_other_way_round():
+    names = {value for name, value in vars(dispatch).items() if name.isupper() and isinstance(value, str)}
+    assert names == set(queues.ROUTES)
 
 
 def test_a_message_goes_to_the_queue_of_its_route():

@@ -131,8 +131,21 @@ def test_a_round_that_has_not_ended_is_never_shredded(members):
 # --- scratch ----------------------------------------------------------------------------------------------------------------
 
 
-def test_partial_files_of_killed_processes_are_removed_after_a_day(mesh, members):
-    old, young = (stores.inbox() / f"{name}{stores.PARTIAL_SUFFIX}" for name in ("old", "young"))
+def test_each_place_where_partial_files_are_made_is_swept(mesh, joined, monkeypatch):
+    made = set()
+    real = stores.partial_file
+    monkeypatch.setattr(stores, "partial_file", lambda directory: made.add(directory) or real(directory))
+    submit(joined("alpha"))
+    mesh.finish_round()
+    # those of a run go with it
+    assert {directory for directory in made if directory.parent.name != "runs"} == set(shredding.partial_directories())
+
+
+@pytest.mark.parametrize("place", ["scratch", "staged", "inbox", "versions"])
+def test_partial_files_of_killed_processes_are_removed_after_a_day(mesh, members, place):
+    directory = stores.inbox().parent / place
+    directory.mkdir(exist_ok=True)
+    old, young = (directory / f"{name}{stores.PARTIAL_SUFFIX}" for name in ("old", "young"))
     for path in (old, young):
         path.write_bytes(b"sealed")
     a_day_ago = time.time() - shredding.SCRATCH_SECONDS - 1

@@ -17,6 +17,7 @@ from apps.rounds.models import Round, Update
 from apps.rounds.services import key_rotation, leases
 from boltz_client import open_round, participation
 from boltz_client.update import seal_update
+from tests.apps.faults import raises
 from tests.apps.hostile_envelopes import descriptor_of, seal, send
 from tests.apps.mesh import data
 from tests.apps.places import submit, vector_of
@@ -44,10 +45,6 @@ def rotate(place):
         return old
 
     return run
-
-
-def failing(*_, **__):
-    raise OSError(30, "read-only file system")
 
 
 def key_files():
@@ -183,7 +180,7 @@ def test_destruction_logs_its_intent_and_its_end_and_happens_once(place, rotate)
 def test_an_act_that_fails_again_and_again_is_announced_once(place, rotate, monkeypatch):
     old = rotate(seconds_ago=10**6)
     with monkeypatch.context() as fault:
-        fault.setattr(key_rotation.keys, "destroy_retired_key", failing)
+        fault.setattr(key_rotation.keys, "destroy_retired_key", raises(OSError(30, "read-only file system")))
         for _ in range(3):
             with pytest.raises(OSError, match="read-only"):
                 services.destroy_retired_keys()

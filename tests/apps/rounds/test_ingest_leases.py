@@ -17,6 +17,7 @@ from apps.rounds.services import ingest, leases, lifecycle
 from boltz_core.ingest.segments import sealed_length
 from boltz_core.rounds.states import UpdateState, WrongStateError
 from boltz_protocol.errors import NotNowError
+from tests.apps.faults import raises
 from tests.apps.hostile_envelopes import raw
 from tests.apps.places import NORM, submit, vector_of
 from tests.apps.unchanged import files, world
@@ -37,13 +38,6 @@ def let_the_lease_run_out():
 
 def the_pause_is_over():
     Update.objects.update(not_before=Now() - timedelta(seconds=1))
-
-
-def raises(error):
-    def failing(*_, **__):
-        raise error
-
-    return failing
 
 
 def no_trace_of_blame(update):
@@ -214,11 +208,8 @@ def test_an_update_whose_workers_are_lost_again_and_again_is_stalled_without_bla
 
 @pytest.mark.parametrize("error", [MemoryError(), OSError(28, "No space left on device"), ZeroDivisionError()])
 def test_a_failure_of_ours_gives_the_update_back_and_it_succeeds_later(update, monkeypatch, error):
-    def failing(*_, **__):
-        raise error
-
     with monkeypatch.context() as fault:
-        fault.setattr(ingest, "stage_update", failing)
+        fault.setattr(ingest, "stage_update", raises(error))
         services.process_update(update.pk)
     assert no_trace_of_blame(update)
     assert (update.state, update.failures, update.lost_leases, update.lease_token) == ("received", 1, 0, None)
@@ -239,10 +230,7 @@ def test_messages_that_come_twice_do_not_shorten_the_pause_after_a_failure(updat
 
 
 def test_failures_of_ours_are_tried_again_after_growing_pauses_and_then_stalled(update, monkeypatch, settings):
-    def failing(*_, **__):
-        raise ZeroDivisionError
-
-    monkeypatch.setattr(ingest, "stage_update", failing)
+    monkeypatch.setattr(ingest, "stage_update", raises(ZeroDivisionError()))
     pauses = []
     for _ in range(settings.BOLTZ_MAX_ATTEMPTS - 1):
         services.process_update(update.pk)
@@ -326,11 +314,8 @@ def test_a_stalled_update_does_not_keep_its_round_from_ending(update, joined, mo
     submit(joined("beta"))
     lifecycle.seal_round(update.round, actor="system")
 
-    def failing(*_, **__):
-        raise ZeroDivisionError
-
     with monkeypatch.context() as fault:
-        fault.setattr(ingest, "stage_update", failing)
+        fault.setattr(ingest, "stage_update", raises(ZeroDivisionError()))
         services.process_update(update.pk)
     for other in Update.objects.filter(state="received"):
         services.process_update(other.pk)
