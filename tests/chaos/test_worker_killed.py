@@ -21,11 +21,11 @@ def staged_files(mesh, model):
 
 
 def partial_files(mesh):
-    return list((mesh.directory / "data" / "staged").glob("*.part"))
+    return set((mesh.directory / "data" / "staged").glob("*.part"))
 
 
-def half_is_staged(mesh):
-    return any(path.stat().st_size > HALF // 2 for path in partial_files(mesh))
+def is_half_staged(partial):
+    return any(path.stat().st_size > HALF // 2 for path in partial)
 
 
 def send_the_rest(mesh, model, senders):
@@ -36,16 +36,16 @@ def send_the_rest(mesh, model, senders):
 
 
 def test_a_worker_killed_while_it_reads_an_envelope(mesh, model, parameters):
-    senders = one_hot_senders(parameters)
+    senders, left_behind = one_hot_senders(parameters), partial_files(mesh)
     # the others stand still, so that nobody takes the lease over before the worker is killed
     with paused(mesh, "beat", "reconciler", "worker"):
         upload_id = senders[0].send(mesh, model).upload_id
         with HeldEnvelope(mesh, upload_id, HALF):
             resume(mesh, "worker")
-            mesh.until(lambda: half_is_staged(mesh), "half of it is staged")
+            mesh.until(lambda: is_half_staged(partial_files(mesh) - left_behind), "half of it is staged")
             kill(mesh, "worker")
         assert mesh.update_states(model) == ["processing"]
-        assert half_is_staged(mesh)
+        assert is_half_staged(partial_files(mesh) - left_behind)
     mesh.mend()
     send_the_rest(mesh, model, senders)
     assert leases_lost(mesh, upload_id) == 1
@@ -84,17 +84,18 @@ def test_a_worker_killed_in_the_middle_of_a_chord(mesh, model, parameters):
 
 
 def test_a_worker_that_wakes_late_throws_its_work_away(mesh, model, parameters):
-    senders = one_hot_senders(parameters)
+    # a worker that was killed in another test of this mesh
+    senders, left_behind = one_hot_senders(parameters), partial_files(mesh)
     with paused(mesh, "worker"):
         upload_id = senders[0].send(mesh, model).upload_id
         with HeldEnvelope(mesh, upload_id, HALF) as envelope:
             resume(mesh, "worker")
-            mesh.until(lambda: half_is_staged(mesh), "one child waits for the second half")
+            mesh.until(lambda: is_half_staged(partial_files(mesh) - left_behind), "one child waits for the second half")
             envelope.put_back()
             mesh.until(lambda: mesh.update_states(model) == ["staged"], "the other child has taken it over")
             assert leases_lost(mesh, upload_id) == 1
             envelope.give_the_rest()
-            mesh.until(lambda: not partial_files(mesh), "the first child has come to its end")
+            mesh.until(lambda: partial_files(mesh) <= left_behind, "the first child has come to its end")
     mesh.until(lambda: "was taken over" in mesh.processes["worker"].log_tail(), "it has noticed")
     assert [path.name for path in staged_files(mesh, model)] == [f"{upload_id}.2"]
     send_the_rest(mesh, model, senders)
