@@ -192,7 +192,7 @@ def attention(may: Any, lives: list[Life]) -> list[Attention]:
         found += rounds_and_updates_to_look_at()
     if settings.BOLTZ_ENROLMENT == "open":
         found.append(
-            Attention("anyone who reaches this mesh may enrol: BOLTZ_DEV_MODE is on, this is not a deployment", "")
+            Attention("everyone on this machine may enrol: BOLTZ_DEV_MODE is on, this is not a deployment", "")
         )
     if may("clients.view_client") and (n := Client.objects.filter(state=ClientState.PENDING).count()):
         link = display.list_link("clients_client", "decide", state__exact=ClientState.PENDING.value)

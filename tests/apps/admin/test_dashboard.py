@@ -116,7 +116,7 @@ def test_the_environment_is_named_on_each_page(settings):
 
 
 def test_open_enrolment_is_warned_of(browser, settings):
-    assert any("anyone who reaches this mesh may enrol" in text for text, _ in warnings(look(browser)))
+    assert any("everyone on this machine may enrol" in text for text, _ in warnings(look(browser)))
     settings.BOLTZ_ENROLMENT = "token"
     assert not any("may enrol" in text for text, _ in warnings(look(browser)))
 
