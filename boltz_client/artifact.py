@@ -1,6 +1,6 @@
-"""A version's weights by their ETag: not sent again where they are kept, else downloaded.
+"""The download of a version's weights.
 
-A download is bounded by the manifest, resumed where it broke off, and believed only once hashed.
+It is bounded by the manifest, resumed where it broke off, and believed only once hashed.
 """
 
 import hashlib
@@ -36,24 +36,6 @@ class _Partial:
         self.received_bytes += len(block)
 
 
-def confirm(endpoints: Endpoints, manifest: VersionManifest) -> None:
-    """Ask for the weights of a verified manifest by the ETag of those that are kept; nothing is received.
-
-    The caller has found the kept weights to have the digest of the signed manifest. So whatever is answered, no other
-    bytes are used: a body (of a proxy that dropped If-None-Match, say) is not read.
-
-    Raises:
-        UntrustedMeshError: the mesh shows other weights than its own manifest promises.
-    """
-
-    def ask() -> None:
-        call, signer = endpoints.artifact(manifest.model, manifest.number, headers={"If-None-Match": _etag(manifest)})
-        with endpoints.transport.stream(call, signer=signer) as response:
-            _check_etag(response, manifest)
-
-    endpoints.transport.retrying(ask)
-
-
 def download(endpoints: Endpoints, manifest: VersionManifest, home: Home, *parts: str) -> None:
     """Fetch the weights of a verified manifest into the home, under `parts`.
 
@@ -62,7 +44,8 @@ def download(endpoints: Endpoints, manifest: VersionManifest, home: Home, *parts
         ServerUnreachableError: the transfer broke off too often.
     """
     progress = Progress(f"fetching {manifest.model} version {manifest.number}", manifest.weights_bytes)
-    with home.writing(*parts) as file:
+    # what a power cut may take from it is noticed by its digest, and fetched again
+    with home.writing(*parts, durable=False) as file:
         partial = _Partial(file)
         endpoints.transport.retrying(lambda: _fetch_rest(endpoints, manifest, partial, progress), policy=FOR_UPLOADS)
         if partial.sha256.hexdigest() != manifest.weights_sha256:

@@ -107,7 +107,7 @@ class FederatedClient:
 
     def pull(self, model: str, version: int | None = None) -> PulledModel:
         """A version of a model (None: the latest), verified; fetched only if the one at hand is not current."""
-        return self._versions.pull(model, version)
+        return self._versions.pull(model, version).pulled()
 
     def participate_in_round(
         self,

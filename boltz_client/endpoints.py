@@ -2,9 +2,10 @@
 
 from collections.abc import Callable
 
+import httpx
 import msgspec
 
-from boltz_client.errors import LocalError
+from boltz_client.errors import LocalError, MeshAnswerError
 from boltz_client.retries import FOR_UPLOADS
 from boltz_client.transport import ENVELOPE, JSON, Answer, Call, Signer, Transport
 from boltz_protocol import codec
@@ -67,9 +68,20 @@ class Endpoints:
         """One round; None: the current one."""
         return self._get(f"{model_path(model)}/rounds/{number_or(number, 'current')}").read(RoundView)
 
-    def manifest(self, model: str, number: int | None) -> SignedDocument:
-        """A version's signed manifest; None: the latest."""
-        return self._get(f"{model_path(model)}/versions/{number_or(number, 'latest')}").read(SignedDocument)
+    def manifest(self, model: str, number: int | None, *, at_hand: SignedDocument | None = None) -> SignedDocument:
+        """A version's signed manifest (None: the latest); not sent when it is the one at hand.
+
+        Raises:
+            MeshAnswerError: 304 (not modified), and nothing was at hand.
+        """
+        path = f"{model_path(model)}/versions/{number_or(number, 'latest')}"
+        headers = {} if at_hand is None else {"If-None-Match": codec.etag(at_hand)}
+        answer = self.transport.call(Call("GET", path, headers=headers), signer=self._signer())
+        if answer.status != httpx.codes.NOT_MODIFIED:
+            return answer.read(SignedDocument)
+        if at_hand is None:
+            raise MeshAnswerError(f"the mesh answered 304 (not modified) for {path}, of which this home keeps nothing")
+        return at_hand
 
     def join(self, model: str, number: int) -> Participation:
         """Join a round: the answer names the upload id, the same one each time."""

@@ -84,8 +84,10 @@ class Home:
             file.write(codec.encode(message))
 
     @contextlib.contextmanager
-    def writing(self, *parts: str, exclusive: bool = False) -> Iterator[BinaryIO]:
+    def writing(self, *parts: str, exclusive: bool = False, durable: bool = True) -> Iterator[BinaryIO]:
         """A file that takes its name once the block has ended well, and leaves nothing when it has not.
+
+        `durable`: what is written is on the disk when the block has ended, and stays there through a power cut.
 
         Raises:
             AlreadyThereError: `exclusive`, and the name is taken.
@@ -99,12 +101,14 @@ class Home:
                 with os.fdopen(descriptor, "w+b") as file:
                     yield file
                     file.flush()
-                    os.fsync(file.fileno())
+                    if durable:
+                        os.fsync(file.fileno())
                 _name(Path(temporary), path, exclusive=exclusive)
             except BaseException:
                 Path(temporary).unlink(missing_ok=True)
                 raise
-            sync_folder(path.parent)
+            if durable:
+                sync_folder(path.parent)
         except OSError as error:
             raise _unusable(path, error) from error
 

@@ -28,7 +28,7 @@ from boltz_client.receipts import Sent
 from boltz_client.round_result import RoundResult
 from boltz_client.trainers import Trainer
 from boltz_client.update import TrainedUpdate, seal_update, train_update
-from boltz_client.versions import PulledModel
+from boltz_client.versions import KeptVersion
 from boltz_protocol.messages import Participation, RoundDescriptor, SignedDocument
 
 KEY_RETIRED = "encryption_key_retired"
@@ -104,13 +104,13 @@ def sent_in(entry: JournalEntry) -> Sent:
 
 
 def _train_and_send(member: Member, request: Request, descriptor: RoundDescriptor) -> JournalEntry:
-    pulled = pull_base(member, descriptor)
-    task = pulled.manifest.task
+    base = pull_base(member, descriptor)
+    task = base.manifest.task
     trainer = request.trainer or trainers.default_trainer(task)
     examples = dataset.prepare(task, request.data)
     place = _join(member, descriptor)
     trained = train_update(
-        pulled,
+        base,
         examples,
         trainer,
         max_norm=descriptor.policy.max_norm,
@@ -141,14 +141,16 @@ def _train_and_send(member: Member, request: Request, descriptor: RoundDescripto
     return _seal_and_send(member, fresh, place, trained, entry)
 
 
-def pull_base(member: Member, descriptor: RoundDescriptor) -> PulledModel:
+def pull_base(member: Member, descriptor: RoundDescriptor) -> KeptVersion:
     """The version that the round builds on.
 
     Raises:
         UntrustedMeshError: descriptor and manifest disagree: someone wants an update on another base.
     """
-    pulled = member.versions.pull(descriptor.model, descriptor.base_version)
-    manifest = pulled.manifest
+    base = member.versions.at_hand(descriptor.model, descriptor.base_version, descriptor.base_sha256)
+    if base is None:
+        base = member.versions.pull(descriptor.model, descriptor.base_version)
+    manifest = base.manifest
     if manifest.weights_sha256 != descriptor.base_sha256:
         raise UntrustedMeshError(
             f"the round's base has the digest {descriptor.base_sha256}, version {manifest.number} has "
@@ -156,7 +158,7 @@ def pull_base(member: Member, descriptor: RoundDescriptor) -> PulledModel:
         )
     if manifest.layout_digest != descriptor.layout_digest or manifest.mode != descriptor.policy.mode:
         raise UntrustedMeshError("the round's descriptor names another layout or mode than the model's signed manifest")
-    return pulled
+    return base
 
 
 def _join(member: Member, descriptor: RoundDescriptor) -> Participation:

@@ -1,5 +1,6 @@
-"""Ask until it is so: back-off from 50 ms to 5 s."""
+"""Ask until it is so: every 50 ms at first, then as often as keeps what is waited too long to a fifth of the wait."""
 
+import math
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -7,20 +8,24 @@ from boltz_client.clock import Clock
 
 T = TypeVar("T")
 
+# less than this is no time to wait, and too little to be added to a clock
+SHORTEST_SECONDS = 0.001
 FIRST_SECONDS = 0.05
 LONGEST_SECONDS = 5.0
+# of the time that was waited already
+SHARE = 0.2
 
 
 def poll(ask: Callable[[], T], done: Callable[[T], bool], *, clock: Clock, timeout_seconds: float | None) -> T:
     """Call `ask` until `done` says so or the time is up (None: never); returns the last answer either way."""
-    started, wait_seconds = clock.monotonic(), FIRST_SECONDS
+    started = clock.monotonic()
     while True:
         answer = ask()
-        left = None if timeout_seconds is None else started + timeout_seconds - clock.monotonic()
-        if done(answer) or (left is not None and left <= 0):
+        waited = clock.monotonic() - started
+        left = math.inf if timeout_seconds is None else timeout_seconds - waited
+        if done(answer) or left < SHORTEST_SECONDS:
             return answer
-        clock.sleep(wait_seconds if left is None else min(wait_seconds, left))
-        wait_seconds = min(2 * wait_seconds, LONGEST_SECONDS)
+        clock.sleep(min(max(SHARE * waited, FIRST_SECONDS), LONGEST_SECONDS, left))
 
 
 def timeout_of(wanted: bool | float) -> float | None:  # noqa: FBT001 - the public argument is "yes, no, or how long"

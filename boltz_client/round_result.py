@@ -7,7 +7,8 @@ from boltz_client import polling
 from boltz_client.clock import Clock
 from boltz_protocol.messages import Receipt, SignedDocument, UpdateStatus
 
-_DECIDED_STATES = frozenset({"aggregated", "rejected", "stalled", "expired", "erased"})
+# not "stalled": an operator may have it tried again until the round is frozen
+_DECIDED_STATES = frozenset({"aggregated", "rejected", "expired", "erased"})
 _DECIDED_ROUNDS = frozenset({"published", "abandoned"})
 
 
@@ -20,7 +21,7 @@ class RoundResult:
         status: the update's state when it was last asked for; None: not asked yet.
         norm_sent: L2 norm of the delta as sent; `clipped`: whether max_norm had cut it.
         examples: rows trained on; `invalid_share`: rows dropped, of all.
-        metrics: the trainer's evaluation on this data before and after training; stays here in full.
+        metrics: the trainer's evaluation on this data before and after training, in full; none of fewer than 20 rows.
         resumed: the update had been sent by an earlier call, and the data of this call was not used.
     """
 
@@ -59,7 +60,7 @@ class RoundResult:
         return replace(self, status=self._ask())
 
     def wait(self, timeout_seconds: float | None = None) -> "RoundResult":
-        """Ask with back-off from 50 ms to 5 s until the decision is out or the time is up; see `decided` for which."""
+        """Ask, with pauses from 50 ms to 5 s, until the decision is out or the time is up; see `decided` for which."""
         status = polling.poll(self._ask, is_decided, clock=self._clock, timeout_seconds=timeout_seconds)
         return replace(self, status=status)
 

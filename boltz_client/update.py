@@ -15,7 +15,7 @@ import numpy as np
 from boltz_client.dataset import Examples
 from boltz_client.errors import LocalError, TrainerError, UntrustedMeshError
 from boltz_client.trainers import Trainer
-from boltz_client.versions import PulledModel
+from boltz_client.versions import KeptVersion
 from boltz_protocol import envelope, signing, tensors
 from boltz_protocol.errors import MalformedMessageError
 from boltz_protocol.messages import Claims, EnvelopeHeader, Participation, RoundDescriptor
@@ -23,13 +23,18 @@ from boltz_protocol.tensors import Float32Vector, Layout, LayoutError
 
 HAIR = 1e-6
 MAX_METRICS = 16
+# the mean error of one row at a model of zeros is the row itself
+FEWEST_ROWS_MEASURED = 20
 MAX_METRIC_NAME = 64
 _BLOCK = 1 << 16
 
 
 @dataclass(frozen=True)
 class TrainedUpdate:
-    """A clipped weight delta and what goes with it. `metrics` stay here, in full; `claims` holds what is shared."""
+    """A clipped weight delta and what goes with it.
+
+    `metrics` stay here, in full; `claims` holds what is shared. Both have none of data of a few rows.
+    """
 
     delta: Float32Vector
     layout: Layout
@@ -48,28 +53,16 @@ class SealedUpdate:
 
 
 def train_update(
-    pulled: PulledModel, examples: Examples, trainer: Trainer, *, max_norm: float, share_metrics: bool
+    base: KeptVersion, examples: Examples, trainer: Trainer, *, max_norm: float, share_metrics: bool
 ) -> TrainedUpdate:
     """Train on the examples and take the clipped difference to the base version.
 
     Raises:
         TrainerError: the trainer gave back other tensors, or numbers that are not finite.
     """
-    weights = pulled.weights
-    before = _metrics("before", trainer.evaluate(weights, examples.X, examples.y))
-    trained = trainer.train(weights, examples.X, examples.y)
-    after = _metrics("after", trainer.evaluate(trained, examples.X, examples.y))
-    try:
-        delta = tensors.flatten(trained, pulled.layout)
-    except LayoutError as error:
-        raise TrainerError(f"train() must return the tensors it was given, by name: {error.message}") from error
-    delta -= pulled.vector
-    if not np.isfinite(delta).all():
-        raise TrainerError(
-            "train() returned NaN or infinite weights; lower its learning rate or look for outliers in y"
-        )
+    delta, measured = _trained_delta(base, examples, trainer)
+    metrics = measured if examples.count >= FEWEST_ROWS_MEASURED else {}
     norm, clipped = clip(delta, max_norm=max_norm)
-    metrics = before | after
     claims = Claims(
         v=1,
         examples=examples.count,
@@ -78,15 +71,39 @@ def train_update(
         metrics=_shared(metrics) if share_metrics else {},
         local_noise=None,
     )
-    return TrainedUpdate(delta, pulled.layout, claims, norm, clipped, metrics)
+    return TrainedUpdate(delta, base.layout, claims, norm, clipped, metrics)
+
+
+def _trained_delta(base: KeptVersion, examples: Examples, trainer: Trainer) -> tuple[Float32Vector, dict[str, float]]:
+    """What training has changed, and its metrics before and after. At most two models lie in memory at a time."""
+    weights = tensors.unflatten(base.read(), base.layout)
+    before = _metrics("before", trainer.evaluate(weights, examples.X, examples.y))
+    trained = trainer.train(weights, examples.X, examples.y)
+    after = _metrics("after", trainer.evaluate(trained, examples.X, examples.y))
+    del weights
+    try:
+        delta = tensors.flatten(trained, base.layout)
+    except LayoutError as error:
+        raise TrainerError(f"train() must return the tensors it was given, by name: {error.message}") from error
+    del trained
+    with np.errstate(over="ignore", invalid="ignore"):  # clip() sees what is not finite
+        base.subtract_from(delta)
+    return delta, before | after
 
 
 def clip(delta: Float32Vector, *, max_norm: float) -> tuple[float, bool]:
     """Scale `delta` in place so that its L2 norm stays a hair below `max_norm`; returns (norm, whether it had to be).
 
     Works block by block in float64, so that neither squares overflow nor a copy of the model is made.
+
+    Raises:
+        TrainerError: there are numbers in it that are not finite.
     """
     norm = norm_of(delta)
+    if not math.isfinite(norm):
+        raise TrainerError(
+            "train() returned NaN or infinite weights; lower its learning rate or look for outliers in y"
+        )
     if norm <= max_norm * (1 - HAIR):
         return norm, False
     factor = max_norm * (1 - HAIR) / norm
@@ -161,5 +178,5 @@ def _metrics(prefix: str, measured: Mapping[str, float]) -> dict[str, float]:
 
 
 def _shared(metrics: Mapping[str, float]) -> dict[str, float]:
-    """At most 16, to four significant digits: enough to judge a training run, too little to tell a row from."""
+    """At most 16, to four significant digits: enough to judge a training run by."""
     return {name: float(f"{value:.4g}") for name, value in sorted(metrics.items())[:MAX_METRICS]}

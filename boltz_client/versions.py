@@ -1,12 +1,14 @@
 """Versions on this machine: a signed manifest, and the weights it promises, kept under their digest.
 
-Kept weights that still have the digest of the manifest are asked for by that digest (If-None-Match), and the mesh sends
-no weights. What it answers cannot put other bytes in their place: only the signed manifest says which ones are right.
+The manifest at hand is named when the newest one is asked for (If-None-Match): a client that is current receives
+neither a manifest nor weights. A round names its base by digest, so a base at hand needs no request at all. Weights
+stay in their file until they are asked for, and can be read twice: a round needs no more than two models in memory.
 """
 
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,12 +21,13 @@ from boltz_client.home import Home
 from boltz_client.pinning import MeshKeys
 from boltz_protocol import tasks, tensors
 from boltz_protocol.errors import SenderError
-from boltz_protocol.messages import VersionManifest
+from boltz_protocol.messages import SignedDocument, VersionManifest
 from boltz_protocol.signing import Purpose
 from boltz_protocol.tensors import Float32Vector, Layout
 
 FOLDER = "models"
 KEPT_VERSIONS = 3
+BLOCK_PARAMETERS = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -51,61 +54,134 @@ class PulledModel:
         return tasks.predict(task, self.weights, dataset.scale(task, dataset.raw_features(task, X)))
 
 
+@dataclass(frozen=True)
+class KeptVersion:
+    """A verified version whose weights lie in a file of this home."""
+
+    manifest: VersionManifest
+    layout: Layout
+    path: Path
+
+    def check_header(self) -> None:
+        """See that the file is the model.
+
+        Raises:
+            UntrustedMeshError: it has the digest that was promised, and is not; it is removed.
+        """
+        with self.path.open("rb", buffering=0) as file:
+            head = file.read(self._start)
+        try:
+            if int.from_bytes(head[: tensors.LENGTH_BYTES], "little") != self._start - tensors.LENGTH_BYTES:
+                raise tensors.TensorsError("the length of their header is another one")
+            tensors.parse_safetensors_header(head[tensors.LENGTH_BYTES :], self.layout)
+        except SenderError as error:
+            self.path.unlink()
+            raise UntrustedMeshError(f"the weights do not fit the signed manifest: {error.message}") from error
+
+    def read(self) -> Float32Vector:
+        """The weights, read-only.
+
+        Raises:
+            LocalError: the file has been cut since it was found to be whole.
+        """
+        try:
+            return tensors.decode_safetensors(self.path.read_bytes(), self.layout)
+        except SenderError as error:
+            raise self._cut() from error
+
+    def subtract_from(self, vector: Float32Vector) -> None:
+        """Take the weights from `vector` in place, block by block, without a second copy of the model.
+
+        Raises:
+            LocalError: the file has been cut since it was found to be whole.
+        """
+        block = np.empty(BLOCK_PARAMETERS, "<f4")
+        with self.path.open("rb", buffering=0) as file:
+            file.seek(self._start)
+            for start in range(0, len(vector), BLOCK_PARAMETERS):
+                part = vector[start : start + BLOCK_PARAMETERS]
+                if file.readinto(block[: len(part)].data) != part.nbytes:
+                    raise self._cut()
+                part -= block[: len(part)]
+
+    @property
+    def _start(self) -> int:
+        """Where the numbers begin in the file."""
+        return self.manifest.weights_bytes - self.layout.data_bytes
+
+    def _cut(self) -> LocalError:
+        return LocalError(f"{self.path} was cut while it was read; call again", code="home_damaged")
+
+    def pulled(self) -> PulledModel:
+        """The version with its weights in memory."""
+        return PulledModel(self.manifest, self.layout, self.read())
+
+
 class VersionCache:
     """The versions in one home."""
 
     def __init__(self, home: Home, endpoints: Endpoints, keys: MeshKeys) -> None:
         self._home, self._endpoints, self._keys = home, endpoints, keys
+        # files whose digest was found to be right, by what says that they are still the same
+        self._whole: dict[Path, tuple[int, int, int]] = {}
 
-    def pull(self, model: str, number: int | None = None) -> PulledModel:
+    def pull(self, model: str, number: int | None = None) -> KeptVersion:
         """Get a version (None: the latest); weights that are kept and current are not sent again.
 
         Raises:
             UntrustedMeshError: manifest or weights do not hold.
         """
-        document = self._endpoints.manifest(model, number)
+        at_hand = self._manifest_at_hand(model)
+        document = self._endpoints.manifest(model, number, at_hand=at_hand)
         manifest = self._keys.verify(document, VersionManifest, purpose=Purpose.MANIFEST)
         if manifest.model != model or number not in {None, manifest.number}:
             raise UntrustedMeshError(
                 f"asked for {model} version {number}, got the manifest of {manifest.model} version {manifest.number}"
             )
+        version = self._kept(manifest) or self._fetched(manifest)
+        if document != at_hand:
+            self._home.write(document, *_manifest_parts(model))
+        return version
+
+    def at_hand(self, model: str, number: int, weights_sha256: str) -> KeptVersion | None:
+        """The version that was pulled last, if it is this one and its weights are whole; asks nobody."""
+        document = self._manifest_at_hand(model)
+        if document is None:
+            return None
+        manifest = self._keys.verify(document, VersionManifest, purpose=Purpose.MANIFEST)
+        if (manifest.model, manifest.number, manifest.weights_sha256) != (model, number, weights_sha256):
+            return None
+        return self._kept(manifest)
+
+    def _manifest_at_hand(self, model: str) -> SignedDocument | None:
+        return self._home.read(SignedDocument, *_manifest_parts(model))
+
+    def _fetched(self, manifest: VersionManifest) -> KeptVersion:
+        """The weights of a verified manifest, downloaded."""
         layout = layout_in(manifest)
-        vector = self._current(manifest, layout)
-        self._home.write(document, FOLDER, model, "manifest.json")
-        return PulledModel(manifest, layout, vector)
-
-    def _current(self, manifest: VersionManifest, layout: Layout) -> Float32Vector:
-        """The weights of a verified manifest: kept ones as soon as the mesh has confirmed them, else downloaded."""
-        kept = self._kept(manifest, layout)
-        if kept is not None:
-            artifact.confirm(self._endpoints, manifest)
-            return kept
+        path = self._home.path(*_weights_parts(manifest))
         artifact.download(self._endpoints, manifest, self._home, *_weights_parts(manifest))
+        version = KeptVersion(manifest, layout, path)
+        version.check_header()
+        self._whole[path] = _stamp(path)
         self._prune(manifest.model)
-        fetched = self._kept(manifest, layout)
-        if fetched is None:
-            raise LocalError(
-                f"the weights of {manifest.model} version {manifest.number} changed on this disk as soon as they were "
-                "written; is it failing, or another program in this home?",
-                code="home_damaged",
-            )
-        return fetched
+        return version
 
-    def _kept(self, manifest: VersionManifest, layout: Layout) -> Float32Vector | None:
+    def _kept(self, manifest: VersionManifest) -> KeptVersion | None:
         """The kept weights, if they are there and whole."""
+        layout = layout_in(manifest)
         path = self._home.path(*_weights_parts(manifest))
         try:
-            raw = path.read_bytes()
+            stamp = _stamp(path)
+            if self._whole.get(path) != stamp and _digest_of(path) != manifest.weights_sha256:
+                path.unlink()  # damaged on this disk: fetched again
+                return None
         except FileNotFoundError:
             return None
-        if hashlib.sha256(raw).hexdigest() != manifest.weights_sha256:
-            path.unlink()  # damaged on this disk: fetched again
-            return None
-        try:
-            return tensors.decode_safetensors(raw, layout)
-        except SenderError as error:
-            path.unlink()
-            raise UntrustedMeshError(f"the weights do not fit the signed manifest: {error.message}") from error
+        version = KeptVersion(manifest, layout, path)
+        version.check_header()
+        self._whole[path] = stamp
+        return version
 
     def _prune(self, model: str) -> None:
         files = self._home.path(FOLDER, model).glob("*.safetensors")
@@ -131,6 +207,21 @@ def layout_in(manifest: VersionManifest) -> Layout:
     if not tensors.LENGTH_BYTES < surplus <= tensors.LENGTH_BYTES + tensors.MAX_SAFETENSORS_HEADER_BYTES:
         raise UntrustedMeshError(f"the manifest contradicts itself: {manifest.weights_bytes} bytes for its layout")
     return layout
+
+
+def _stamp(path: Path) -> tuple[int, int, int]:
+    """What changes when a file is written to or replaced."""
+    status = path.stat()
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _digest_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _manifest_parts(model: str) -> tuple[str, str, str]:
+    return FOLDER, model, "manifest.json"
 
 
 def _weights_parts(manifest: VersionManifest) -> tuple[str, str, str]:

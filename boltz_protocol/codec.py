@@ -8,6 +8,7 @@ bytes, so that the hash of a message stays meaningful. Size is checked before pa
 Source: RFC 8785 (JSON Canonicalization Scheme).
 """
 
+import hashlib
 from typing import TypeVar
 
 import msgspec
@@ -30,6 +31,15 @@ def encode(message: object) -> bytes:
         return rfc8785.dumps(msgspec.to_builtins(message))
     except (rfc8785.CanonicalizationError, TypeError, ValueError) as error:
         raise MalformedMessageError(f"cannot be written as canonical JSON: {error}") from error
+
+
+def etag(message: object) -> str:
+    """The entity tag (RFC 9110, section 8.8.3) of a message: the SHA-256 of its one spelling, in quotes.
+
+    Raises:
+        MalformedMessageError: as `encode`.
+    """
+    return f'"{hashlib.sha256(encode(message)).hexdigest()}"'
 
 
 def decode(raw: bytes | bytearray | memoryview, kind: type[T], *, max_bytes: int = MAX_MESSAGE_BYTES) -> T:

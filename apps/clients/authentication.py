@@ -5,8 +5,8 @@ that nobody has. They are told apart in the log only. The exception is a valid s
 is known, and is told the time.
 
 A nonce is spent before the view runs and in a transaction of its own: a request that is refused later on cannot be
-played again when it would be granted. Views with `streams_body = True` check the digest while the body streams, and
-spend the nonce in the transaction that takes the upload, so that a broken connection costs nothing.
+played again when it would be granted. The methods that a view names in `streams_body` check the digest while the body
+streams, and spend the nonce in the transaction that takes the upload, so that a broken connection costs nothing.
 """
 
 import hashlib
@@ -64,7 +64,7 @@ class SignatureAuthentication(BaseAuthentication):
             BodyRefusedError: a body that is not read at all.
         """
         http_request = request._request  # noqa: SLF001 - DRF's documented way to Django's request
-        streams_body = getattr(_view_of(request), "streams_body", False)
+        streams_body = request.method in getattr(_view_of(request), "streams_body", ())
         length = request_body.announced_bytes(http_request)
         if "HTTP_SIGNATURE" not in request.META and "HTTP_SIGNATURE_INPUT" not in request.META:
             return None

@@ -444,7 +444,7 @@ class SimulatedMesh:
             number = len(self.manifests) - 1 if rest[1] == "latest" else int(rest[1])
             if rest[2:] == ["artifact"]:
                 return self.artifact(request, number)
-            return _message(self.signing_keys[-1].sign_document(self.manifests[number], Purpose.MANIFEST))
+            return self.manifest(request, number)
         if rest == ["rounds"]:
             limit = int(request.url.params["limit"])
             views = [self.round_view(self.rounds[number]) for number in sorted(self.rounds, reverse=True)]
@@ -453,6 +453,13 @@ class SimulatedMesh:
         if number not in self.rounds:
             raise ProblemError(404, "unknown_round")
         return self.round_request(request, client, self.rounds[number], rest[2:], body)
+
+    def manifest(self, request, number: int) -> httpx.Response:
+        document = self.signing_keys[-1].sign_document(self.manifests[number], Purpose.MANIFEST)
+        headers = {"ETag": codec.etag(document)}
+        if request.headers.get("If-None-Match") == headers["ETag"]:
+            return httpx.Response(304, headers=headers)
+        return httpx.Response(200, headers=headers, content=codec.encode(document))
 
     def artifact(self, request, number: int) -> httpx.Response:
         raw = tensors.encode_safetensors(self.vectors[number], self.layout)

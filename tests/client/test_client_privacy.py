@@ -65,6 +65,23 @@ def test_planted_values_leave_no_trace(mesh, client, data, caplog, capfd, tmp_pa
     assert len(everything["stored"]) > 1000
 
 
+def test_what_is_measured_on_one_row_is_neither_kept_nor_sent(mesh, client, data, tmp_path):
+    class AbsoluteError:
+        """At a model of zeros the error of one row is its target."""
+
+        def train(self, weights, X, y):
+            return {name: array + np.float32(0.01) for name, array in weights.items()}
+
+        def evaluate(self, weights, X, y):
+            return {"mae": float(np.abs(y).mean())}
+
+    row = {"X": data["X"][:1], "y": np.abs(data["y"][:1])}
+    result = client.participate_in_round("boltz-core", row, trainer=AbsoluteError())
+    assert mesh.the_update().claims.metrics == result.metrics == {}
+    (entry,) = (tmp_path).rglob("rounds/boltz-core/1.json")
+    assert str(float(row["y"][0]))[:6].encode() not in entry.read_bytes()
+
+
 def test_the_search_would_find_each_of_them(data):
     rows = planted(data)
     for raw in (rows["X"].tobytes() + rows["y"].tobytes(), repr(rows["X"].tolist() + rows["y"].tolist()).encode()):

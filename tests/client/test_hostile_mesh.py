@@ -204,19 +204,22 @@ def test_not_modified_for_a_new_version_does_not_pass_the_old_weights_off_as_it(
 
 
 def test_not_modified_under_another_etag_is_refused(mesh, client, data):
-    client.pull("boltz-core")
     mesh.answer(ARTIFACT, 304, headers={"ETag": '"other"'})
     refused(client, mesh, data, r"\(ETag\)")
 
 
-def test_a_body_sent_instead_of_not_modified_is_not_read(mesh, client):
-    def other_weights():
-        pytest.fail("the body was read")
-        yield b""
+def test_a_manifest_not_modified_is_refused_where_none_is_kept(mesh, client, data):
+    mesh.answer(MANIFEST, 304)
+    with pytest.raises(MeshAnswerError, match=r"answered 304 \(not modified\) .* of which this home keeps nothing"):
+        client.pull("boltz-core")
 
-    kept = client.pull("boltz-core").vector
-    mesh.answer(ARTIFACT, 200, content=other_weights())
-    assert client.pull("boltz-core").vector.tolist() == kept.tolist()
+
+def test_a_manifest_sent_instead_of_not_modified_is_verified_like_any_other(mesh, client):
+    client.pull("boltz-core")
+    forged = SigningKey().sign_document(mesh.manifests[0], Purpose.MANIFEST)
+    mesh.answer(MANIFEST, 200, content=codec.encode(forged))
+    with pytest.raises(UntrustedMeshError):
+        client.pull("boltz-core")
 
 
 def test_weights_of_the_right_digest_and_the_wrong_layout_are_refused(mesh, client, data):

@@ -5,15 +5,18 @@ import io
 import numpy as np
 import pytest
 
-from boltz_client.errors import DataError
+from boltz_client.errors import DataError, UntrustedMeshError
 from boltz_client.progress import SHOWN_FROM_BYTES, Progress
-from tests.client.mesh_simulation import FEATURES, Fault
+from boltz_protocol import codec
+from boltz_protocol.signing import Purpose
+from tests.client.mesh_simulation import FEATURES, Fault, SigningKey
 
 ARTIFACT = "GET .*/artifact"
+MANIFEST = "GET .*/versions/[^/]*$"
 
 
-def artifact_bytes(mesh) -> list[int]:
-    """The bytes that each answer to a request for weights had; counted from now on."""
+def answers_to(mesh, pattern) -> list[int]:
+    """The bytes that each answer to requests of a kind had; counted from now on."""
     received: list[int] = []
 
     def count(request, proceed):
@@ -21,24 +24,45 @@ def artifact_bytes(mesh) -> list[int]:
         received.append(len(answer.content))
         return answer
 
-    mesh.faults.append(Fault(ARTIFACT, 1000, count))
+    mesh.faults.append(Fault(pattern, 1000, count))
     return received
 
 
 def test_what_is_current_is_asked_for_by_its_etag_and_not_sent_again(mesh, client, make_client):
-    received = artifact_bytes(mesh)
+    manifests, weights = answers_to(mesh, MANIFEST), answers_to(mesh, ARTIFACT)
     whole = mesh.manifests[0].weights_bytes
     client.pull("boltz-core")
     client.pull("boltz-core")
     make_client().pull("boltz-core")
-    assert received == [whole, 0, 0]
+    assert [bool(size) for size in manifests] == [True, False, False]
+    assert weights == [whole]
     mesh.add_version(np.ones(4, np.float32))
     assert client.pull("boltz-core").vector.tolist() == [1, 1, 1, 1]
-    assert received == [whole, 0, 0, whole]
+    assert [bool(size) for size in manifests] == [True, False, False, True]
+    assert weights == [whole, whole]
+
+
+def test_a_round_on_the_version_at_hand_asks_for_no_version(mesh, client, make_client, data):
+    manifests, weights = answers_to(mesh, MANIFEST), answers_to(mesh, ARTIFACT)
+    client.pull("boltz-core")
+    client.participate_in_round("boltz-core", data, 1)
+    assert (len(manifests), len(weights)) == (1, 1)
+    mesh.publish(1)
+    mesh.open_round()
+    make_client().participate_in_round("boltz-core", data, 2)
+    assert (len(manifests), len(weights)) == (2, 2)
+
+
+def test_a_manifest_at_hand_that_another_key_has_signed_is_not_believed(mesh, client, data):
+    client.pull("boltz-core")
+    forged = SigningKey().sign_document(mesh.manifests[0], Purpose.MANIFEST)
+    (client.home / "models" / "boltz-core" / "manifest.json").write_bytes(codec.encode(forged))
+    with pytest.raises(UntrustedMeshError):
+        client.participate_in_round("boltz-core", data, 1)
 
 
 def test_weights_that_were_damaged_between_two_calls_are_asked_for_whole(mesh, client):
-    received = artifact_bytes(mesh)
+    received = answers_to(mesh, ARTIFACT)
     whole = mesh.manifests[0].weights_bytes
     client.pull("boltz-core")
     (kept,) = kept_files(client)

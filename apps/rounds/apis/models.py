@@ -8,6 +8,7 @@ from rest_framework.views import APIView
 
 from apps.rounds import selectors
 from apps.wire.openapi import describe
+from boltz_protocol import codec
 from boltz_protocol.errors import SenderError
 from boltz_protocol.messages import ModelList, ModelView, RoundList, RoundView, SignedDocument
 
@@ -45,8 +46,12 @@ class VersionView(APIView):
         tags=["models"],
     )
     def get(self, request: Request, name: str, number: str) -> Response:
-        """A signed `VersionManifest`."""
-        return Response(selectors.find_version(name, number).signed_manifest())
+        """A signed `VersionManifest`; 304 when it is the one that `If-None-Match` names."""
+        manifest = selectors.find_version(name, number).signed_manifest()
+        headers = {"ETag": codec.etag(manifest), "Cache-Control": "private, no-cache"}
+        if request.headers.get("If-None-Match") == headers["ETag"]:
+            return Response(status=304, headers=headers)
+        return Response(manifest, headers=headers)
 
 
 class RoundsView(APIView):

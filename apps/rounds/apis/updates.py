@@ -47,7 +47,7 @@ class UpdateView(APIView):
 
     parser_classes = (EnvelopeParser,)
     # the authentication checks headers only; the digest of the body is checked while it streams to disk
-    streams_body = True
+    streams_body = frozenset({"PUT"})
 
     @describe(
         summary="Send an update: the sealed envelope",
@@ -107,5 +107,5 @@ class UpdateView(APIView):
     )
     def get(self, request: Request, name: str, number: int, upload_id: str) -> Response:
         """State, reason, share of the weight and the version it went into; for its own client only."""
-        round_ = selectors.find_round(name, str(number))
-        return Response(selectors.update_status(selectors.find_update(round_, upload_id, request.user.client)))
+        update = selectors.find_update(name, str(number), upload_id, request.user.client)
+        return Response(selectors.update_status(update))

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import msgspec
 from django.db.models import Count
 
-from apps.rounds.models import LIVE_ROUND_STATES, FederatedModel, ModelVersion, Round, Update
-from boltz_core.rounds.states import UpdateState, VersionState
+from apps.rounds.models import LIVE_ROUND_STATES, FederatedModel, ModelVersion, Participation, Round, Update
+from boltz_core.rounds.states import RoundState, UpdateState, VersionState
 from boltz_protocol.messages import ModelView, RoundView, SignedDocument, UpdateStatus
 
 
@@ -44,14 +44,16 @@ def round_view(round_: Round) -> RoundView:
 def round_views(rounds: Sequence[Round]) -> list[RoundView]:
     """Several rounds, with one query a kind of count."""
     ids = [round_.pk for round_ in rounds]
-    joined = dict(Round.objects.filter(pk__in=ids).annotate(n=Count("participations")).values_list("pk", "n"))
+    joined = dict(Participation.objects.filter(round__in=ids).values_list("round").annotate(n=Count("pk")).order_by())
     counts = Update.objects.filter(round__in=ids).values("round", "state", "code").annotate(n=Count("pk")).order_by()
     by_round: dict[int, list[dict[str, object]]] = {}
     for row in counts:
         by_round.setdefault(row["round"], []).append(row)
-    versions = {version.round_id: version for version in ModelVersion.objects.filter(round__in=ids)}
+    published = [round_.pk for round_ in rounds if round_.state == RoundState.PUBLISHED]
+    versions = {version.round_id: version for version in ModelVersion.objects.filter(round__in=published)}
     return [
-        view_of(round_, joined[round_.pk], by_round.get(round_.pk, []), versions.get(round_.pk)) for round_ in rounds
+        view_of(round_, joined.get(round_.pk, 0), by_round.get(round_.pk, []), versions.get(round_.pk))
+        for round_ in rounds
     ]
 
 

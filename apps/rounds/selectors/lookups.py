@@ -27,11 +27,26 @@ def find_model(name: str) -> FederatedModel:
     Raises:
         SenderError: `unknown_model`.
     """
-    # what cannot be a name does not get to the database, which refuses NUL in its own way
-    model = FederatedModel.objects.filter(name=name).first() if is_a(name, Name) else None
+    model = FederatedModel.objects.filter(name=valid_name(name)).first()
     if model is None:
-        raise SenderError(f"there is no model named {name:.64}", code="unknown_model")
+        raise unknown_model(name)
     return model
+
+
+def valid_name(name: str) -> str:
+    """A model's name from a path. What cannot be one does not get to the database, which refuses NUL in its own way.
+
+    Raises:
+        SenderError: `unknown_model`.
+    """
+    if not is_a(name, Name):
+        raise unknown_model(name)
+    return name
+
+
+def unknown_model(name: str) -> SenderError:
+    """Nothing has this name."""
+    return SenderError(f"there is no model named {name:.64}", code="unknown_model")
 
 
 def is_a(text: str, kind: object) -> bool:
@@ -75,12 +90,15 @@ def find_round(name: str, number: str) -> Round:
     Raises:
         SenderError: `unknown_model`, `unknown_round`.
     """
-    rounds = rounds_newest_first(find_model(name))
+    rounds = Round.objects.select_related("model", "base").filter(model__name=valid_name(name))
+    # no ORDER BY where there is one at most: each request of a client looks a round up
     if number == "current":
-        round_ = rounds.filter(state__in=LIVE_ROUND_STATES).first() or rounds.first()
+        live = rounds.filter(state__in=LIVE_ROUND_STATES)
+        round_ = next(iter(live), None) or rounds.order_by("-number").first()
     else:
-        round_ = rounds.filter(number=number_of(number, "round")).first()
+        round_ = next(iter(rounds.filter(number=number_of(number, "round"))), None)
     if round_ is None:
+        find_model(name)
         raise SenderError(f"{name} has no round {number}", code="unknown_round")
     return round_
 
@@ -90,15 +108,17 @@ def rounds_newest_first(model: FederatedModel) -> QuerySet[Round]:
     return Round.objects.filter(model=model).select_related("model", "base").order_by("-number")
 
 
-def find_update(round_: Round, upload_id: str, client: Client) -> Update:
+def find_update(name: str, number: str, upload_id: str, client: Client) -> Update:
     """A client's own update.
 
     Raises:
-        SenderError: `unknown_update`; also for another client's, so that ids cannot be probed.
+        SenderError: `unknown_model`, `unknown_round`; `unknown_update`, also for another client's, so that ids cannot
+            be probed.
     """
-    updates = Update.objects.select_related("round__model", "version")
-    found = updates.filter(pk=upload_id, round=round_, client=client)
-    update = found.first() if is_a(upload_id, Identifier) else None
+    place = {"round__model__name": valid_name(name), "round__number": number_of(number, "round")}
+    updates = Update.objects.select_related("round__model", "version").filter(client=client, **place)
+    update = next(iter(updates.filter(pk=upload_id)), None) if is_a(upload_id, Identifier) else None
     if update is None:
+        find_round(name, number)
         raise SenderError("you have no update with this id in this round", code="unknown_update")
     return update

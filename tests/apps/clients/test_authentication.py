@@ -265,7 +265,7 @@ def test_an_uploading_view_checks_its_own_body(alpha, rf):
     """`streams_body`: the headers are verified, the body is left alone and the nonce unspent."""
 
     class Upload(APIView):
-        streams_body = True
+        streams_body = frozenset({"PUT"})
         authentication_classes = (authentication.SignatureAuthentication,)
         permission_classes = (AllowAny,)
 
