@@ -4,7 +4,8 @@ The clients begin at a word, when the round is open and every one has pulled the
 
 The split follows the critical path, by the clocks of the clients and of the database, which are the same on one
 machine: the last client has trained, the last update is durable, the last one is staged, the run has begun, the version
-is published, the last client has pulled it. The first round warms up and does not count.
+is published, the last client has pulled it. The first round warms up and does not count. Memory is looked at in two
+more rounds at the end, because looking costs time; CPU time is read before and after the rounds that count.
 """
 
 import itertools
@@ -15,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -23,13 +24,14 @@ import numpy as np
 import psycopg2
 import safetensors.numpy
 
-from benchmarks.memory import PeakMemory
+from benchmarks.processes import PeakMemory, cpu_seconds, totals
 from local_stack.mesh import Mesh
 
 CLIENTS = 8
 MODEL = "bench"
 SIZES = (10_000, 1_000_000, 10_000_000)
 STEP = 1e-4
+WARM_UP, MEMORY_ROUNDS = 1, 2
 MEGABYTE = 1e6
 # the moments of a round on its critical path, each the latest of its kind, in seconds since 1970
 MOMENTS = """
@@ -59,17 +61,36 @@ def measure_size(parameters: int, *, rounds: int) -> dict[str, str | float]:
         mesh.start_programs()
         mesh.wait_until_ready()
         make_model(mesh, Path(folder), parameters)
-        with clients_of(mesh, Path(folder), rounds=rounds + 1) as clients:
-            groups = {
-                "server": lambda: [process.pid for process in mesh.all_processes().values()],
-                "clients": lambda: [client.pid for client in clients],
-            }
-            with PeakMemory(groups) as memory:
-                told = run_rounds(clients, rounds=rounds + 1)
-        return row_of(parameters, moments(mesh), told) | {
+        with clients_of(mesh, Path(folder), rounds=WARM_UP + rounds + MEMORY_ROUNDS) as clients:
+            told = run_rounds(clients, rounds=WARM_UP)
+            before = cpu_of(mesh, clients)
+            told += run_rounds(clients, rounds=rounds)
+            after = cpu_of(mesh, clients)
+            with PeakMemory(groups(mesh, clients)) as memory:
+                run_rounds(clients, rounds=MEMORY_ROUNDS)
+        row = row_of(parameters, moments(mesh)[: len(told)], told)
+        row |= {f"CPU s: {name}": (after[name] - before[name]) / rounds for name in after}
+        return row | {
             "server MB": memory.peak["server"] / MEGABYTE,
             "MB a client": memory.peak["clients"] / MEGABYTE / CLIENTS,
         }
+
+
+def groups(mesh: Mesh, clients: list[subprocess.Popen[str]]) -> dict[str, Callable[[], list[int]]]:
+    """Everything that the mesh has started, and the clients."""
+    return {
+        "server": lambda: [process.pid for process in mesh.all_processes().values()],
+        "clients": lambda: [client.pid for client in clients],
+    }
+
+
+def cpu_of(mesh: Mesh, clients: list[subprocess.Popen[str]]) -> dict[str, float]:
+    """CPU time so far of each of the mesh's processes with its children, and of the clients."""
+    programs = {name: [process.pid] for name, process in mesh.all_processes().items()}
+    others = ("redis", "beat", "reconciler")
+    programs["others"] = [pid for name in others for pid in programs.pop(name)]
+    programs["clients"] = [client.pid for client in clients]
+    return totals({name: (lambda pids=pids: pids) for name, pids in programs.items()}, cpu_seconds)
 
 
 def make_model(mesh: Mesh, folder: Path, parameters: int) -> None:

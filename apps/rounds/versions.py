@@ -1,5 +1,6 @@
 """The weights of versions, through Django's storage API: written once, named by their digest, verified on read."""
 
+import errno
 import hashlib
 import itertools
 import secrets
@@ -39,11 +40,33 @@ class DurableFileSystemStorage(FileSystemStorage):
         return name
 
     def _save(self, name: str, content: File) -> str:
+        written = getattr(content, "temporary_file_path", None)
+        if written is not None and self._take_over(Path(written()), Path(self.path(name))):
+            return name
         with stores.partial_file(Path(self.location)) as file:
             for block in content.chunks(BLOCK_BYTES):
                 file.write(block)
             stores.publish_file(file, Path(self.path(name)))
         return name
+
+    def _take_over(self, written: Path, target: Path) -> bool:
+        """Give a file that lies on the same file system its place; False when it has to be copied."""
+        with written.open("rb") as file:
+            try:
+                stores.publish_file(file, target)
+            except OSError as error:
+                if error.errno != errno.EXDEV:
+                    raise
+                return False
+        return True
+
+
+class WrittenFile(File):
+    """A file that a storage may take over as it is; Django asks for its path by this method's name."""
+
+    def temporary_file_path(self) -> str:
+        """Where it lies."""
+        return str(self.file.name)
 
 
 def storage() -> Storage:
@@ -67,7 +90,7 @@ def write_weights(layout: tensors.Layout, blocks: Iterable[memoryview]) -> tuple
         size = file.tell()
         sha256 = digest.hexdigest()
         with Path(file.name).open("rb") as whole:
-            storage().save(storage_name(sha256), File(whole))
+            storage().save(storage_name(sha256), WrittenFile(whole))
     return sha256, size
 
 

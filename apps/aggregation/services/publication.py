@@ -18,6 +18,7 @@ from django.utils import timezone
 from numpy.typing import NDArray
 
 from apps.aggregation.models import Run, Shard
+from apps.aggregation.services import leases
 from apps.audit import services as audit
 from apps.rounds import versions
 from apps.rounds.models import Round, Update
@@ -49,6 +50,9 @@ def finish_run(run_id: int) -> None:
         return
     try:
         sha256, size, step_norm = write_version(run, results)
+    except leases.RunEndedError as error:
+        logger.warning("%s", error)
+        return
     except DamagedShardError as error:
         # without its row the range is combined again: at the next look, or by the next message
         logger.warning("%s", error)
@@ -66,21 +70,30 @@ def finish_run(run_id: int) -> None:
 
 
 def write_version(run: Run, results: list[Shard]) -> tuple[str, int, float]:
-    """Write the new weights, range by range; returns digest, size and the norm of the step."""
+    """Write the new weights, range by range, and keep the lease; returns digest, size and the norm of the step.
+
+    Raises:
+        RunEndedError: somebody else has taken the run over meanwhile.
+    """
     layout = run.round.model.tensor_layout()
     squares = [0.0]
     with contextlib.closing(versions.VerifyingReader(run.round.base, layout)) as reader:
-        sha256, size = versions.write_weights(layout, new_weights(results, reader, squares))
+        blocks = new_weights(results, reader, squares, leases.Keeper(run))
+        sha256, size = versions.write_weights(layout, blocks)
+    leases.renew(run)
     return sha256, size, squares[0] ** 0.5
 
 
-def new_weights(results: list[Shard], reader: versions.VerifyingReader, squares: list[float]) -> Iterator[memoryview]:
+def new_weights(
+    results: list[Shard], reader: versions.VerifyingReader, squares: list[float], lease: leases.Keeper
+) -> Iterator[memoryview]:
     """Base plus step for each range; adds the squared norm of the step to `squares`.
 
     Raises:
         DamagedVersionError: after the last range: the base was not what was published, so neither is the sum.
     """
     for shard in results:
+        lease.keep()
         step = read_shard(shard)
         squares[0] += float(np.dot(step, step))
         yield memoryview(server_step.apply_step(reader.read(shard.stop - shard.start), step)).cast("B")

@@ -7,7 +7,6 @@ that a lost message, a doubled one or a member that was killed changes nothing b
 
 import hashlib
 import logging
-import time
 from datetime import timedelta
 
 import celery
@@ -18,7 +17,7 @@ from django.db.models.functions import Now
 
 from apps import dispatch
 from apps.aggregation.models import Run, Shard
-from apps.aggregation.services import membership, publication
+from apps.aggregation.services import leases, membership, publication
 from apps.audit import services as audit
 from apps.rounds import stores
 from apps.rounds.models import Round
@@ -27,30 +26,8 @@ from apps.rounds.services import freezing
 from apps.rounds.services.transitions import SYSTEM, move_round
 from boltz_core.aggregation import combine, decision, shards
 from boltz_core.rounds.states import RoundState
-from boltz_protocol.errors import ServerFaultError
 
 logger = logging.getLogger(__name__)
-
-
-class RunEndedError(ServerFaultError):
-    """The run has ended while a shard of it was being combined; what was done is thrown away."""
-
-    default_code = "run_ended"
-
-
-def lease_end() -> Now:
-    """When a run's lease taken or renewed now ends, by the database's clock."""
-    return Now() + timedelta(seconds=settings.BOLTZ_LEASE_SECONDS)
-
-
-def renew(run: Run) -> None:
-    """Extend the lease of a run.
-
-    Raises:
-        RunEndedError: it is not running any more.
-    """
-    if Run.objects.filter(pk=run.pk, state="running").update(lease_expires_at=lease_end()) != 1:
-        raise RunEndedError(f"{run} has ended")
 
 
 def aggregate_round(round_id: int) -> None:
@@ -97,7 +74,7 @@ def new_run(round_: Round) -> Run | None:
         return None
     round_.fence += 1
     # from here on messages are counted anew: for this run, should it be lost
-    Round.objects.filter(pk=round_.pk).update(fence=round_.fence, kicks=0, next_kick_at=lease_end())
+    Round.objects.filter(pk=round_.pk).update(fence=round_.fence, kicks=0, next_kick_at=leases.lease_end())
     decided = decision.decide(members, policy=policy)
     run = Run.objects.create(
         round=round_,
@@ -105,7 +82,7 @@ def new_run(round_: Round) -> Run | None:
         decision=decided.record(),
         members=len(members),
         shards=count_shards(round_),
-        lease_expires_at=lease_end(),
+        lease_expires_at=leases.lease_end(),
         next_kick_at=Now() + timedelta(seconds=settings.BOLTZ_RETRY_SECONDS),
     )
     audit.append(
@@ -163,11 +140,10 @@ def combine_shard(run_id: int, number: int) -> None:
     span = range_of(run, number)
     decided = decision.Decision.from_record(run.decision)
     try:
-        renew(run)
         with staged_matrix(run.round, [member.update_id for member in decided.members]) as matrix:
             step = combine.combine_range(span, decided, renewing(run, matrix.open_segment))
         write_shard(run, number, span, step)
-    except RunEndedError as error:
+    except leases.RunEndedError as error:
         logger.warning("%s", error)
     except stores.DamagedMemberError as error:
         if membership.remove_damaged(run, error):
@@ -175,15 +151,11 @@ def combine_shard(run_id: int, number: int) -> None:
 
 
 def renewing(run: Run, open_segment: combine.OpenSegment) -> combine.OpenSegment:
-    """`open_segment` that renews the run's lease three times in its length, however long the range is."""
-    pause = settings.BOLTZ_LEASE_SECONDS / 3
-    renewed = time.monotonic()
+    """`open_segment` that keeps the run's lease, however long the range is."""
+    lease = leases.Keeper(run)
 
     def open_and_renew(member: int, segment: int, out: np.ndarray) -> None:
-        nonlocal renewed
-        if time.monotonic() - renewed >= pause:
-            renew(run)
-            renewed = time.monotonic()
+        lease.keep()
         open_segment(member, segment, out)
 
     return open_and_renew
@@ -204,4 +176,4 @@ def write_shard(run: Run, number: int, span: shards.ParameterRange, step: np.nda
         [Shard(run=run, number=number, start=span.start, stop=span.stop, sha256=hashlib.sha256(raw).hexdigest())],
         ignore_conflicts=True,
     )
-    renew(run)
+    leases.renew(run)

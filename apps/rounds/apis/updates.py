@@ -107,5 +107,4 @@ class UpdateView(APIView):
     )
     def get(self, request: Request, name: str, number: int, upload_id: str) -> Response:
         """State, reason, share of the weight and the version it went into; for its own client only."""
-        update = selectors.find_update(name, str(number), upload_id, request.user.client)
-        return Response(selectors.update_status(update))
+        return Response(selectors.update_status(name, str(number), upload_id, request.user.client))

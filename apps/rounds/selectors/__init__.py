@@ -4,7 +4,6 @@ from apps.rounds.selectors.clients_view import model_view, model_views, round_vi
 from apps.rounds.selectors.lookups import (
     find_model,
     find_round,
-    find_update,
     find_version,
     models_by_name,
     rounds_newest_first,
@@ -16,7 +15,6 @@ __all__ = [
     "StagedMatrix",
     "find_model",
     "find_round",
-    "find_update",
     "find_version",
     "model_view",
     "model_views",

@@ -5,9 +5,12 @@ from collections.abc import Sequence
 import msgspec
 from django.db.models import Count
 
+from apps.clients.models import Client
 from apps.rounds.models import LIVE_ROUND_STATES, FederatedModel, ModelVersion, Participation, Round, Update
+from apps.rounds.selectors.lookups import find_round, is_a, number_of, valid_name
 from boltz_core.rounds.states import RoundState, UpdateState, VersionState
-from boltz_protocol.messages import ModelView, RoundView, SignedDocument, UpdateStatus
+from boltz_protocol.errors import SenderError
+from boltz_protocol.messages import Identifier, ModelView, RoundView, SignedDocument, UpdateStatus
 
 
 def model_view(model: FederatedModel) -> ModelView:
@@ -77,19 +80,36 @@ def view_of(round_: Round, joined: int, counts: list[dict[str, object]], version
     )
 
 
-def update_status(update: Update) -> UpdateStatus:
-    """What became of an update, for its own client."""
+# in the order of UpdateStatus; a client that waits asks often, so no more than this is read
+STATUS_COLUMNS = ("round__state", "state", "code", "reason", "norm", "share", "version__number", "receipt")
+
+
+def update_status(name: str, number: str, upload_id: str, client: Client) -> UpdateStatus:
+    """What became of a client's own update.
+
+    Raises:
+        SenderError: `unknown_model`, `unknown_round`; `unknown_update`, also for another client's, so that ids cannot
+            be probed.
+    """
+    place = {"round__model__name": valid_name(name), "round__number": number_of(number, "round")}
+    own = Update.objects.filter(client=client, **place).order_by()
+    rows = own.filter(pk=upload_id).values_list(*STATUS_COLUMNS) if is_a(upload_id, Identifier) else []
+    row = next(iter(rows), None)
+    if row is None:
+        find_round(name, number)
+        raise SenderError("you have no update with this id in this round", code="unknown_update")
+    round_state, state, code, reason, norm, share, version, receipt = row
     return UpdateStatus(
         v=1,
-        upload_id=update.pk,
-        model=update.round.model.name,
-        round=update.round.number,
-        round_state=update.round.state,  # type: ignore[arg-type]
-        state=update.state,  # type: ignore[arg-type]
-        code=update.code or None,
-        reason=update.reason or None,
-        norm=update.norm,
-        weight=update.share,
-        version=update.version.number if update.version else None,
-        receipt=msgspec.convert(update.receipt, SignedDocument),
+        upload_id=upload_id,
+        model=name,
+        round=int(number),
+        round_state=round_state,
+        state=state,
+        code=code or None,
+        reason=reason or None,
+        norm=norm,
+        weight=share,
+        version=version,
+        receipt=msgspec.convert(receipt, SignedDocument),
     )

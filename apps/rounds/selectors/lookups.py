@@ -5,11 +5,10 @@ import re
 import msgspec
 from django.db.models import QuerySet
 
-from apps.clients.models import Client
-from apps.rounds.models import LIVE_ROUND_STATES, FederatedModel, ModelVersion, Round, Update
+from apps.rounds.models import LIVE_ROUND_STATES, FederatedModel, ModelVersion, Round
 from boltz_core.rounds.states import VersionState
 from boltz_protocol.errors import SenderError
-from boltz_protocol.messages import Identifier, Name
+from boltz_protocol.messages import Name
 
 LARGEST_NUMBER = 2**31 - 1
 # one spelling for each number, and no more digits than can be meant
@@ -106,19 +105,3 @@ def find_round(name: str, number: str) -> Round:
 def rounds_newest_first(model: FederatedModel) -> QuerySet[Round]:
     """A model's rounds."""
     return Round.objects.filter(model=model).select_related("model", "base").order_by("-number")
-
-
-def find_update(name: str, number: str, upload_id: str, client: Client) -> Update:
-    """A client's own update.
-
-    Raises:
-        SenderError: `unknown_model`, `unknown_round`; `unknown_update`, also for another client's, so that ids cannot
-            be probed.
-    """
-    place = {"round__model__name": valid_name(name), "round__number": number_of(number, "round")}
-    updates = Update.objects.select_related("round__model", "version").filter(client=client, **place)
-    update = next(iter(updates.filter(pk=upload_id)), None) if is_a(upload_id, Identifier) else None
-    if update is None:
-        find_round(name, number)
-        raise SenderError("you have no update with this id in this round", code="unknown_update")
-    return update

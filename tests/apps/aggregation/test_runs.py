@@ -9,7 +9,7 @@ from django.db.models.functions import Now
 
 from apps.aggregation import services, tasks
 from apps.aggregation.models import Run, Shard
-from apps.aggregation.services import publication, runs
+from apps.aggregation.services import leases, publication, runs
 from apps.audit import selectors as log
 from apps.audit import services as audit
 from apps.rounds.models import ModelVersion, Round
@@ -194,8 +194,44 @@ def test_combining_stops_when_the_run_has_ended(frozen, settings):
         while time.monotonic() < deadline:
             open_segment(0, 0, np.empty(1))
 
-    with pytest.raises(runs.RunEndedError):
+    with pytest.raises(leases.RunEndedError):
         combine()
+
+
+def test_the_lease_of_a_run_is_renewed_while_its_version_is_written(frozen, settings, monkeypatch):
+    services.aggregate_round(frozen.pk)
+    run = run_of(frozen)
+    combine_all(run)
+    # it would run out with the first range; whoever looks then takes the run over
+    settings.BOLTZ_LEASE_SECONDS = 0.001
+    real, seen = publication.read_shard, []
+
+    def slow(shard):
+        before = run_of(frozen).lease_expires_at
+        settings.BOLTZ_LEASE_SECONDS = 3600
+        seen.append(before)
+        return real(shard)
+
+    monkeypatch.setattr(publication, "read_shard", slow)
+    monkeypatch.setattr(publication, "publish", lambda *_: seen.append(run_of(frozen).lease_expires_at) or True)
+    services.finish_run(run.pk)
+    assert seen[-1] > seen[0] + timedelta(minutes=50)
+
+
+def test_a_run_that_is_taken_over_while_its_version_is_written_stops_writing(frozen, settings, monkeypatch):
+    services.aggregate_round(frozen.pk)
+    run = run_of(frozen)
+    combine_all(run)
+    real = publication.read_shard
+
+    def overtaken(shard):
+        Run.objects.filter(pk=run.pk).update(state="superseded")
+        return real(shard)
+
+    monkeypatch.setattr(publication, "read_shard", overtaken)
+    monkeypatch.setattr(publication, "publish", lambda *_: pytest.fail("it went on"))
+    services.finish_run(run.pk)
+    assert ModelVersion.objects.filter(model=frozen.model).count() == 1
 
 
 def test_the_lease_of_a_run_is_renewed_while_a_shard_is_combined(frozen, settings):
@@ -203,11 +239,12 @@ def test_the_lease_of_a_run_is_renewed_while_a_shard_is_combined(frozen, setting
     run = run_of(frozen)
     settings.BOLTZ_LEASE_SECONDS = 0.001
     open_segment = runs.renewing(run, lambda *_: None)
+    at_first = run_of(frozen).lease_expires_at
     settings.BOLTZ_LEASE_SECONDS = 3600
     deadline = time.monotonic() + 5
-    while run_of(frozen).lease_expires_at == run.lease_expires_at and time.monotonic() < deadline:
+    while run_of(frozen).lease_expires_at == at_first and time.monotonic() < deadline:
         open_segment(0, 0, np.empty(1))
-    assert run_of(frozen).lease_expires_at > run.lease_expires_at + timedelta(minutes=50)
+    assert run_of(frozen).lease_expires_at > at_first + timedelta(minutes=50)
 
 
 def lose_all_attempts(round_, settings):
