@@ -38,49 +38,51 @@ def readme():
 # --- the table "the document's command / ours": what is checked for each row, while the mesh is up
 
 
-def sets_up(checkout):
-    assert checkout.run_line("./dev setup") == ""
+def sets_up(checkout, setup):
+    assert checkout.run_line(setup) == ""
 
 
-def migrates(checkout):
-    assert "Running migrations" in checkout.run_line("./dev manage migrate")
+def migrates(checkout, migrate, up):
+    assert "Running migrations" in checkout.run_line(migrate)
+    assert up == UP
 
 
-def serves_by_uvicorn(checkout):
+def serves_by_uvicorn(checkout, uvicorn, up):
     port = ports.free_port()
-    command = f"python -m local_stack run -- uvicorn boltz_federated.asgi:application --port {port}"
-    with checkout.going(command, "Application startup complete"):
+    with checkout.going(uvicorn.replace("8011", str(port)), "Application startup complete"):
         answer = httpx.get(f"http://{ports.LOOPBACK}:{port}/readyz", trust_env=False, timeout=60)
     assert answer.json() == {"database": "ok", "redis": "ok"}
+    assert up == UP
 
 
-def runs_by_celery(checkout):
-    command = "python -m local_stack run -- celery -A worker.celery:app"
-    with checkout.going(f"{command} worker -c 1", "[queues]", to_the_end=False):
+def runs_by_celery(checkout, worker, beat, up):
+    with checkout.going(f"{worker} -c 1", "[queues]", to_the_end=False):
         pass
-    with checkout.going(f"{command} beat", "is starting", to_the_end=False):
+    with checkout.going(beat, "is starting", to_the_end=False):
         pass
+    assert up == UP
 
 
-def aggregates(checkout):
+def aggregates(checkout, aggregate):
     # round 1 is out by now, and stays as it is
-    assert "is published as version 1" in checkout.run_line("./dev manage aggregate --model boltz-core --round 1")
+    assert "is published as version 1" in checkout.run_line(aggregate)
 
 
-def trains_by_the_example(checkout):
-    python = str(checkout.folder / ".venv" / "bin" / "python")
-    script = str(checkout.folder / "client" / "example_local_train.py")
-    said = checkout.run(python, script, "--url", f"http://localhost:{checkout.port}", folder=checkout.home)
+def trains_by_the_example(checkout, example):
+    # "from any folder": with the paths of this one
+    words = [str(checkout.folder / word) for word in example.split()]
+    said = checkout.run(*words, "--url", f"http://localhost:{checkout.port}", folder=checkout.home)
     assert "pulled boltz-core version 1" in said
     assert "receipt: sha256" in said
 
 
-def measures_coverage(checkout):
-    checkout.run_line("pytest -q --cov=. --cov-report=html -n0 tests/unit/core/test_grid.py")
+def measures_coverage(checkout, test):
+    checkout.run_line(f"{test} -n0 tests/unit/core/test_grid.py")
     assert (checkout.folder / "htmlcov" / "index.html").exists()
 
 
-def needs_an_engine(checkout):
+def needs_an_engine(checkout, make_env):
+    assert (checkout.folder / make_env).exists()
     # tests/local_stack/test_compose.py starts each service's command line, as written, on the embedded servers
     assert (checkout.folder / "docker-compose.yml").exists()
 
@@ -113,6 +115,7 @@ def test_every_block_and_every_row_works_while_the_mesh_is_up(checkout, readme):
     assert Block("bash", f"{UP}\n") in blocks
     lines = [line for block in blocks if block.language == "bash" for line in block.text.splitlines()]
     python = "".join(block.text for block in blocks if block.language == "python")
+    (table,) = documents.tables_with(readme, "the document's command")
     with checkout.going(UP, "The mesh is up"):
         checkout.other_participants(2)
         said = checkout.run(".venv/bin/python", "-c", checkout.at_our_port(python) + "\nprint(result.decision)")
@@ -122,8 +125,8 @@ def test_every_block_and_every_row_works_while_the_mesh_is_up(checkout, readme):
                 checkout.run_line(SHORTENED.get(line, line))
         status = "./dev client status boltz-core --url http://localhost:8010 --name my-client"
         assert "aggregated  in version 1" in checkout.run_line(status)
-        for check in ROWS.values():
-            check(checkout)
+        for check, ours in zip(ROWS.values(), table.column("ours"), strict=True):
+            check(checkout, *re.findall(r"`([^`]+)`", ours))
 
 
 # --- the extraction itself
