@@ -1,16 +1,22 @@
-"""One update of 4 MB from envelope to sealed segments, beside the sum of its unavoidable parts, in the same run.
+"""One update of 4 MB from envelope to staged segments, beside the sum of its unavoidable parts, in the same run.
 
-Parts: RSA unwrap, AES-256-GCM of the content, one pass for finite and norm, sealing again. No files on either side.
+Parts: reading the envelope, RSA unwrap, AES-256-GCM of the content, one pass for finite and norm, sealing again,
+writing it durably. Beside them the pass itself, in memory, and updates on their way through Redis, Celery and Postgres,
+with what `./dev up` starts on the same cores: milliseconds of one core an update.
 """
 
-import hashlib
 import io
+import os
+import tempfile
 from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from benchmarks import celery_ingest
+from benchmarks.prepared import made_vector
 from benchmarks.timing import best_seconds
 from boltz_core.arrays import Float32Vector
 from boltz_core.ingest.segments import SEALED_SEGMENT_BYTES, SEGMENT_BYTES, SEGMENT_PARAMETERS, SegmentSealer
@@ -22,12 +28,6 @@ from boltz_protocol.tensors import Layout
 PARAMETERS = 1_000_000
 LAYOUT = Layout.from_specs([TensorSpec(name="weight", shape=(PARAMETERS,))])
 CLAIMS = Claims(v=1, examples=1000, feature_coverage=1.0, invalid_share=0.0, metrics={}, local_noise=None)
-
-
-def make_vector() -> Float32Vector:
-    """Made numbers in [-1, 1)."""
-    words = np.frombuffer(hashlib.shake_256(b"update").digest(4 * PARAMETERS), dtype="<u4")
-    return (words / 2.0**31 - 1).astype(np.float32)
 
 
 def make_envelope(vector: Float32Vector, server_key: rsa.RSAPublicKey) -> bytes:
@@ -85,38 +85,55 @@ def seal_again(vector: Float32Vector, out: bytearray) -> None:
         sealer.seal_into(index, vector[start : start + SEGMENT_PARAMETERS], out)
 
 
+def write_durably(directory: Path, content: bytes) -> None:
+    """One new file that stays."""
+    path = directory / "staged"
+    with path.open("wb", buffering=0) as file:
+        file.write(content)
+        os.fsync(file.fileno())
+
+
 def measure(*, repeat: int) -> list[dict[str, str | float]]:
-    """One row of the table for each part, their sum, and the whole with and without the dot with the last step."""
-    vector = make_vector()
+    """One row for each part, their sum, the pass in memory, and the whole way through Celery."""
+    with tempfile.TemporaryDirectory(prefix="boltz-bench-") as directory:
+        best, parts = measure_parts(Path(directory), repeat=repeat)
+    celery = min(celery_ingest.seconds_per_update(PARAMETERS) for _ in range(max(1, repeat // 3)))
+    total = sum(best[name] for name in parts)
+    times = {name: best[name] for name in parts} | {"sum of the parts": total}
+    times |= {name: seconds for name, seconds in best.items() if name not in parts} | {"through Celery": celery}
+    return [
+        {"work": name, "ms": 1000 * seconds, "x sum": seconds / total, "sum / it": total / seconds}
+        for name, seconds in times.items()
+    ]
+
+
+def measure_parts(directory: Path, *, repeat: int) -> tuple[dict[str, float], list[str]]:
+    """The best times of the parts and of the pass with and without the dot with the last step; the parts' names."""
+    vector = made_vector("update", PARAMETERS)
     private_key = rsa.generate_private_key(public_exponent=65537, key_size=3072)
     raw = make_envelope(vector, private_key.public_key())
     wrapped_key = envelope.read_header(io.BytesIO(raw).read).wrapped_key
     cipher, nonce = AESGCM(bytes(32)), bytes(12)
-    sealed = [
-        cipher.encrypt(nonce, piece.tobytes(), None)
-        for piece in np.array_split(vector, 4 * PARAMETERS // SEGMENT_BYTES)
-    ]
-    plain, out, wide = (
-        memoryview(bytearray(2 * SEGMENT_BYTES)),
-        bytearray(SEALED_SEGMENT_BYTES),
-        np.empty(SEGMENT_PARAMETERS),
-    )
+    pieces = np.array_split(vector, 4 * PARAMETERS // SEGMENT_BYTES)
+    sealed = [cipher.encrypt(nonce, piece.tobytes(), None) for piece in pieces]
+    plain, wide = memoryview(bytearray(2 * SEGMENT_BYTES)), np.empty(SEGMENT_PARAMETERS)
+    out, file = bytearray(SEALED_SEGMENT_BYTES), directory / "envelope"
+    file.write_bytes(raw)
 
     def decrypt() -> None:
         for piece in sealed:
             cipher.decrypt_into(nonce, piece, None, plain[: len(piece) - 16])
 
     parts = {
+        "read 4 MB": file.read_bytes,
         "RSA-3072 unwrap": lambda: envelope.unwrap_key(private_key, wrapped_key),
         "AES-256-GCM of 4 MB": decrypt,
         "finite and norm": lambda: measure_norm(vector, wide),
         "seal in segments": lambda: seal_again(vector, out),
+        "write 4 MB, fsync": lambda: write_durably(directory, raw),
     }
-    whole = {
-        "whole": lambda: ingest(raw, private_key, None),
-        "whole, with last step": lambda: ingest(raw, private_key, vector),
+    passes = {
+        "the pass": lambda: ingest(raw, private_key, None),
+        "the pass, with last step": lambda: ingest(raw, private_key, vector),
     }
-    best = best_seconds(parts | whole, repeat=10 * repeat)
-    total = sum(best[name] for name in parts)
-    times = {name: best[name] for name in parts} | {"sum of the parts": total} | {name: best[name] for name in whole}
-    return [{"work": name, "ms": 1000 * seconds, "x sum": seconds / total} for name, seconds in times.items()]
+    return best_seconds(parts | passes, repeat=10 * repeat), list(parts)

@@ -32,7 +32,7 @@ def cpu_seconds(process: Path) -> float:
 
 
 def totals(roots: Roots, measure: Callable[[Path], float]) -> dict[str, float]:
-    """The sum over each named list of processes with all who descend from them; the database's have no group in common."""
+    """The sum over each named list of processes and all who descend from them (a database has no group in common)."""
     parents: dict[int, int] = {}
     for process in Path("/proc").glob("[0-9]*"):
         try:

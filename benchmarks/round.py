@@ -14,17 +14,16 @@ import os
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
-import psycopg2
 import safetensors.numpy
 
 from benchmarks.processes import PeakMemory, cpu_seconds, totals
+from benchmarks.started import rows, started_mesh
 from local_stack.mesh import Mesh
 
 CLIENTS = 8
@@ -54,14 +53,9 @@ def measure(*, repeat: int) -> list[dict[str, str | float]]:
 
 def measure_size(parameters: int, *, rounds: int) -> dict[str, str | float]:
     """Seconds a round and its parts (medians), and the peaks of proportional memory."""
-    with tempfile.TemporaryDirectory(prefix="boltz-bench-") as folder, Mesh(Path(folder) / "mesh") as mesh:
-        mesh.start_servers()
-        mesh.manage("migrate", "--noinput")
-        mesh.first_start("--no-model")
-        mesh.start_programs()
-        mesh.wait_until_ready()
-        make_model(mesh, Path(folder), parameters)
-        with clients_of(mesh, Path(folder), rounds=WARM_UP + rounds + MEMORY_ROUNDS) as clients:
+    with started_mesh() as (mesh, folder):
+        make_model(mesh, folder, parameters)
+        with clients_of(mesh, folder, rounds=WARM_UP + rounds + MEMORY_ROUNDS) as clients:
             told = run_rounds(clients, rounds=WARM_UP)
             before = cpu_of(mesh, clients)
             told += run_rounds(clients, rounds=rounds)
@@ -93,8 +87,8 @@ def cpu_of(mesh: Mesh, clients: list[subprocess.Popen[str]]) -> dict[str, float]
     return totals({name: (lambda pids=pids: pids) for name, pids in programs.items()}, cpu_seconds)
 
 
-def make_model(mesh: Mesh, folder: Path, parameters: int) -> None:
-    """A custom model of one tensor whose rounds seal as soon as all have sent."""
+def make_model(mesh: Mesh, folder: Path, parameters: int, *, target: int = CLIENTS) -> None:
+    """A custom model of one tensor whose rounds seal as soon as `target` clients have sent."""
     task = {
         "kind": "custom",
         "features": ["x"],
@@ -110,8 +104,8 @@ def make_model(mesh: Mesh, folder: Path, parameters: int) -> None:
         "mode": "robust",
         "rule": "weighted_mean",
         "max_norm": 10.0,
-        "quorum": CLIENTS,
-        "target": CLIENTS,
+        "quorum": min(target, CLIENTS),
+        "target": target,
         "example_cap": 1000,
         "round_seconds": 3600,
         "replay_window_days": 30,
@@ -177,19 +171,13 @@ def line_of(client: subprocess.Popen[str]) -> str:
 
 def moments(mesh: Mesh) -> list[tuple[float, ...]]:
     """The moments of every published round, from the database."""
-    connection = psycopg2.connect(mesh.postgres.url)
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute(MOMENTS, [MODEL])
-            return [tuple(map(float, row)) for row in cursor.fetchall()]
-    finally:
-        connection.close()
+    return [tuple(map(float, row)) for row in rows(mesh, MOMENTS, MODEL)]
 
 
-def row_of(parameters: int, rows: list[tuple[float, ...]], told: list[dict[str, float]]) -> dict[str, str | float]:
+def row_of(parameters: int, published: list[tuple[float, ...]], told: list[dict[str, float]]) -> dict[str, str | float]:
     """Medians over all rounds but the first."""
     splits = []
-    for said, server in list(zip(told, rows, strict=True))[1:]:
+    for said, server in list(zip(told, published, strict=True))[1:]:
         times = (said["begun"], said["trained"], *server, said["pulled"])
         splits.append([later - earlier for earlier, later in itertools.pairwise(times)])
     parts = dict(zip(PARTS, map(statistics.median, zip(*splits, strict=True)), strict=True))

@@ -95,7 +95,10 @@ class FederatedClient:
         self._close()
 
     def register(self, region: str, kind: ClientKind = "user_device", token: str | None = None) -> ClientRecord:
-        """Enrol at the mesh. Calling it again changes nothing, and finishes what an interrupted call had begun."""
+        """Enrol at the mesh. Calling it again changes nothing, and finishes what an interrupted call had begun.
+
+        But a client that waits for an operator's approval is let in by a token that is given later.
+        """
         kind = _client_kind(kind)
         self._keys.load()
         self._identity = None

@@ -96,7 +96,7 @@ class Enrolment:
         return found.record
 
     def register(self, wanted: Wanted) -> ClientRecord:
-        """Register, or find out that it has been done.
+        """Register, or find out that it has been done; a token lets in a client that waits.
 
         Raises:
             RegistrationError: registered as something else.
@@ -111,11 +111,11 @@ class Enrolment:
             identity = self.identity()
         record = self._known(identity) or self._enrol(wanted, identity)
         self._keep(record, identity)
-        if (record.name, record.region, record.kind) != (wanted.name, wanted.region, wanted.kind):
-            raise RegistrationError(
-                f"this home is registered as {record.name!r} ({record.kind}, {record.region}); "
-                "only an operator can change that. Use another name and home for another client."
-            )
+        _check_wanted(record, wanted)
+        if record.status == "pending" and wanted.token is not None:
+            # it waits for an operator, and has been given a token since
+            record = self._enrol(wanted, identity)
+            self._keep(record, identity)
         return record
 
     def rotate_key(self, record: ClientRecord) -> ClientRecord:
@@ -207,3 +207,11 @@ class Enrolment:
         identities.store(key, self.home, IDENTITY, passphrase=self.passphrase, clock=self.clock)
         self.home.forget(NEXT_IDENTITY)
         return key
+
+
+def _check_wanted(record: ClientRecord, wanted: Wanted) -> None:
+    if (record.name, record.region, record.kind) != (wanted.name, wanted.region, wanted.kind):
+        raise RegistrationError(
+            f"this home is registered as {record.name!r} ({record.kind}, {record.region}); "
+            "only an operator can change that. Use another name and home for another client."
+        )

@@ -1,4 +1,4 @@
-"""Ask until it is so: every 50 ms at first, then as often as keeps what is waited too long to a fifth of the wait."""
+"""Ask until it is so: every 100 ms at first, then as often as keeps what is waited too long to a fifth of the wait."""
 
 import math
 from collections.abc import Callable
@@ -10,15 +10,27 @@ T = TypeVar("T")
 
 # less than this is no time to wait, and too little to be added to a clock
 SHORTEST_SECONDS = 0.001
-FIRST_SECONDS = 0.05
+FIRST_SECONDS = 0.1
 LONGEST_SECONDS = 5.0
 # of the time that was waited already
 SHARE = 0.2
 
 
-def poll(ask: Callable[[], T], done: Callable[[T], bool], *, clock: Clock, timeout_seconds: float | None) -> T:
-    """Call `ask` until `done` says so or the time is up (None: never); returns the last answer either way."""
+def poll(
+    ask: Callable[[], T],
+    done: Callable[[T], bool],
+    *,
+    clock: Clock,
+    timeout_seconds: float | None,
+    at_once: bool = True,
+) -> T:
+    """Call `ask` until `done` says so or the time is up (None: never); returns the last answer either way.
+
+    `at_once`: the first time without a pause.
+    """
     started = clock.monotonic()
+    if not at_once:
+        clock.sleep(FIRST_SECONDS if timeout_seconds is None else min(FIRST_SECONDS, timeout_seconds))
     while True:
         answer = ask()
         waited = clock.monotonic() - started

@@ -62,8 +62,9 @@ def retry_after_seconds(header: str | None, *, now: float) -> float | None:
     """Seconds to wait by a Retry-After field (RFC 9110: seconds or a date); None when absent or unreadable."""
     if header is None:
         return None
-    if header.strip().isdecimal():
-        return float(header)
+    text = header.strip()
+    if text.isascii() and text.isdecimal():
+        return float(text)
     try:
         moment = parsedate_to_datetime(header)
     except ValueError:

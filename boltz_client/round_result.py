@@ -60,8 +60,12 @@ class RoundResult:
         return replace(self, status=self._ask())
 
     def wait(self, timeout_seconds: float | None = None) -> "RoundResult":
-        """Ask, with pauses from 50 ms to 5 s, until the decision is out or the time is up; see `decided` for which."""
-        status = polling.poll(self._ask, is_decided, clock=self._clock, timeout_seconds=timeout_seconds)
+        """Ask, with pauses from 100 ms to 5 s, until the decision is out or the time is up; see `decided` for which."""
+        # what was sent just now is not decided yet
+        at_once = self.resumed or self.status is not None
+        status = polling.poll(
+            self._ask, is_decided, clock=self._clock, timeout_seconds=timeout_seconds, at_once=at_once
+        )
         return replace(self, status=status)
 
 

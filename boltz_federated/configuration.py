@@ -11,6 +11,7 @@ from django.db import transaction
 
 from apps.audit import selectors as log
 from apps.audit import services as audit
+from boltz_core.limits.buckets import Limit
 from boltz_protocol.errors import ServerFaultError
 
 STARTED = "configuration.started"
@@ -23,7 +24,14 @@ LOGGED = (
     "BOLTZ_HSTS_SECONDS",
     "BOLTZ_KEY_GRACE_SECONDS",
     "BOLTZ_LEASE_SECONDS",
+    "BOLTZ_LIMIT_ADDRESS",
+    "BOLTZ_LIMIT_CLIENT",
+    "BOLTZ_LIMIT_LOG_IN",
+    "BOLTZ_LIMIT_LOG_IN_ADDRESS",
+    "BOLTZ_LIMIT_REFUSED",
     "BOLTZ_MAX_ATTEMPTS",
+    "BOLTZ_QUOTA_BYTES",
+    "BOLTZ_QUOTA_REQUESTS",
     "BOLTZ_RECONCILE_SECONDS",
     "BOLTZ_RETRY_SECONDS",
     "BOLTZ_SHARD_PARAMETERS",
@@ -54,6 +62,6 @@ def last_logged() -> dict[str, Any] | None:
 
 
 def configuration() -> dict[str, Any]:
-    """The settings that matter to those who read the log, as it has them: floats as strings."""
+    """The settings that matter to those who read the log, as it has them: floats and limits as strings."""
     values = {name: getattr(settings, name) for name in LOGGED}
-    return {name: str(value) if isinstance(value, float) else value for name, value in values.items()}
+    return {name: str(value) if isinstance(value, float | Limit) else value for name, value in values.items()}

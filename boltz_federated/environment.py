@@ -7,6 +7,7 @@ import base64
 import binascii
 import ipaddress
 import logging
+import re
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,12 +15,18 @@ import environ
 import redis
 from django.core.exceptions import ImproperlyConfigured
 
+from boltz_core.limits.buckets import Limit
+
 env = environ.Env()
 
 KEY_BYTES = 32
 ON, OFF = {"1", "true", "yes", "on"}, {"", "0", "false", "no", "off"}
 DATABASE_EXAMPLE = "For example postgresql://user:password@127.0.0.1:5432/boltz"
 REDIS_EXAMPLE = "For example redis://:password@127.0.0.1:6379/0"
+
+RATE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)/([0-9]{1,9})")
+HIGHEST_RATE = 1_000_000
+QUOTA_DIGITS, QUOTA_REFILL_SECONDS = 15, 3600.0
 
 Number = TypeVar("Number", int, float)
 
@@ -67,6 +74,40 @@ def positive(name: str, *, default: Number, most: float, least: float = 0) -> Nu
     return value
 
 
+def rate(name: str, *, default: str) -> Limit | None:
+    """A limit like 20/200: 20 a second in the long run, 200 at once. None when it is "off".
+
+    Raises:
+        ImproperlyConfigured: it is something else; the message says what it may be.
+    """
+    text = env.str(name, default=default).lower()
+    if text == "off":
+        return None
+    found = RATE.fullmatch(text)
+    per_second, burst = (float(part) for part in found.groups()) if found else (0.0, 0.0)
+    if not (0 < per_second <= HIGHEST_RATE and 1 <= burst <= HIGHEST_RATE):
+        raise ImproperlyConfigured(
+            f"{name} is {text!r}; it must be like {default} (so many a second, so many at once; "
+            f"above 0 and at least 1, at most {HIGHEST_RATE}) or off"
+        )
+    return Limit(per_second=per_second, burst=burst)
+
+
+def quota(name: str, *, default: int) -> Limit | None:
+    """An amount for each client and round, which comes back within an hour. None when it is "off".
+
+    Raises:
+        ImproperlyConfigured: it is something else.
+    """
+    text = env.str(name, default=str(default)).lower()
+    if text == "off":
+        return None
+    amount = int(text) if text.isascii() and text.isdigit() and len(text) <= QUOTA_DIGITS else 0
+    if not amount:
+        raise ImproperlyConfigured(f"{name} is {text!r}; it must be a whole number above 0, or off")
+    return Limit(per_second=amount / QUOTA_REFILL_SECONDS, burst=float(amount))
+
+
 def database() -> dict[str, Any]:
     """Django's settings of the database in DATABASE_URL.
 
@@ -83,7 +124,7 @@ def database() -> dict[str, Any]:
     except ValueError:
         # the error itself may quote a part of the password
         raise ImproperlyConfigured(f"DATABASE_URL is not an address. {DATABASE_EXAMPLE}") from None
-    return found
+    return found | {"ENGINE": "boltz_federated.postgresql"}
 
 
 def redis_url() -> str:

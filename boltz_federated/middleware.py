@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 
+from django.core.exceptions import SuspiciousOperation
 from django.http import HttpRequest, HttpResponse
 
 from boltz_federated import problems
@@ -28,5 +29,20 @@ def only_this_machine(get_response: Callable[[HttpRequest], HttpResponse]) -> Ca
         if is_loopback_address(request.META.get("REMOTE_ADDR", "")):
             return get_response(request)
         return problems.respond("permission_denied", REFUSAL)
+
+    return answer
+
+
+def no_null_characters(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
+    """Refuse a query with a null character in it: no text in Postgres can hold one, so a lookup with it would fail.
+
+    Here, since the admin has a lookup for every field of every list, Django's own lists among them.
+    """
+
+    def answer(request: HttpRequest) -> HttpResponse:
+        query = request.META.get("QUERY_STRING", "")
+        if "%00" in query or "\0" in query:
+            raise SuspiciousOperation("a null character in the query")
+        return get_response(request)
 
     return answer

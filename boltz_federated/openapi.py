@@ -11,7 +11,7 @@ from apps.wire.openapi import CODES_EXTENSION, schemas_of
 from boltz_federated.problems import CONTENT_TYPE, PROBLEMS
 from boltz_protocol.messages import Problem
 
-ALWAYS = ("database_unavailable",)
+ALWAYS = ("database_unavailable", "rate_limited")
 WHEN_SIGNED = ("authentication_failed", "clock_skew")
 WITH_BODY = (
     "malformed_message",

@@ -32,6 +32,8 @@ logger = logging.getLogger(__name__)
 CONTENT_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:boltz-mesh:problem:"
 API_PREFIX = "/api/"
+# of a response: its code, for middleware
+CODE = "problem_code"
 STORAGE_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
 CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
@@ -143,6 +145,9 @@ def problem_response(exception: Exception, context: dict[str, Any]) -> HttpRespo
     if PROBLEMS[code].status == HTTPStatus.INTERNAL_SERVER_ERROR:
         view = type(context.get("view")).__name__
         logger.error("unhandled %s in %s", type(exception).__name__, view, exc_info=exception)
+    if PROBLEMS[code].status == HTTPStatus.SERVICE_UNAVAILABLE:
+        # for whoever is on call; what a database says may quote what it was sent, and what a disk says does not
+        logger.warning("%s: %s", code, getattr(exception, "strerror", None) or type(exception).__name__)
     return respond(code, detail, headers=_headers(exception, code))
 
 
@@ -198,7 +203,14 @@ def _api_problem(request: HttpRequest, exception: Exception | None) -> HttpRespo
 def respond(code: str, detail: str, *, headers: dict[str, str] | None = None) -> HttpResponse:
     """The answer of a problem, for what is refused before any view is asked."""
     content = codec.encode(make_problem(code, detail))
-    return HttpResponse(content, status=PROBLEMS[code].status, headers=headers, content_type=CONTENT_TYPE)
+    response = HttpResponse(content, status=PROBLEMS[code].status, headers=headers, content_type=CONTENT_TYPE)
+    setattr(response, CODE, code)
+    return response
+
+
+def code_of(response: HttpResponse) -> str | None:
+    """The code of an answer that is a problem."""
+    return getattr(response, CODE, None)
 
 
 def _known_code(error: BoltzError) -> str:

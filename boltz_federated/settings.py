@@ -1,5 +1,6 @@
 """Settings, all from the environment, failing closed: what is a secret has no default, what is unsafe must be asked for."""
 
+from http import HTTPStatus
 from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
@@ -11,11 +12,14 @@ from boltz_federated.environment import (
     key_encryption_key,
     log_level,
     positive,
+    quota,
+    rate,
     redis_url,
     required,
     switch,
 )
 from boltz_protocol.http_signature import MAX_LIFETIME_SECONDS
+from worker.configuration import KEY_PREFIX
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -69,6 +73,8 @@ MIDDLEWARE = [
     # a Host header can be forged, the address of a connection cannot
     *(["boltz_federated.middleware.only_this_machine"] if BOLTZ_DEV_MODE else []),
     "django.middleware.security.SecurityMiddleware",
+    "boltz_federated.request_limits.limit_requests",
+    "boltz_federated.middleware.no_null_characters",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -76,6 +82,8 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    # last: the form's token has been checked
+    "boltz_federated.request_limits.LimitLogIns",
 ]
 
 TEMPLATES = [
@@ -106,6 +114,7 @@ DATABASES["default"] |= {
 }
 
 REDIS_URL = redis_url()
+BOLTZ_REDIS_PREFIX = KEY_PREFIX
 
 BOLTZ_DATA_DIR = Path(
     required("BOLTZ_DATA_DIR", "It is the directory that keeps envelopes, staged updates and versions.")
@@ -151,6 +160,19 @@ BOLTZ_KEY_GRACE_SECONDS = positive(
 BOLTZ_ENCRYPTION_KEY_DAYS = positive("BOLTZ_ENCRYPTION_KEY_DAYS", default=7.0, most=366)
 BOLTZ_SHARD_PARAMETERS = positive("BOLTZ_SHARD_PARAMETERS", default=1 << 20, most=1 << 31)
 
+# --- how much anybody may ask for: so many a second, so many at once -----------------------------------------------------------
+
+# a client waits for a round by asking from twenty times a second to once in five
+BOLTZ_LIMIT_CLIENT = rate("BOLTZ_LIMIT_CLIENT", default="20/200")
+# a thousand clients may share an address, and ask once a second each
+BOLTZ_LIMIT_ADDRESS = rate("BOLTZ_LIMIT_ADDRESS", default="2000/10000")
+BOLTZ_LIMIT_REFUSED = rate("BOLTZ_LIMIT_REFUSED", default="5/100")
+BOLTZ_LIMIT_LOG_IN = rate("BOLTZ_LIMIT_LOG_IN", default="0.05/10")
+BOLTZ_LIMIT_LOG_IN_ADDRESS = rate("BOLTZ_LIMIT_LOG_IN_ADDRESS", default="0.2/30")
+# a client and round: requests that join it or send for it, and their bytes; all of it again within an hour
+BOLTZ_QUOTA_REQUESTS = quota("BOLTZ_QUOTA_REQUESTS", default=64)
+BOLTZ_QUOTA_BYTES = quota("BOLTZ_QUOTA_BYTES", default=4 << 30)
+
 # --- web --------------------------------------------------------------------------------------------------------------------
 
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = not BOLTZ_DEV_MODE
@@ -178,6 +200,7 @@ AUTH_PASSWORD_VALIDATORS = [
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["apps.clients.authentication.SignatureAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["apps.clients.permissions.IsActiveClient"],
+    "DEFAULT_THROTTLE_CLASSES": ["apps.clients.throttles.ClientThrottle"],
     "DEFAULT_RENDERER_CLASSES": ["apps.wire.canonical_json.CanonicalJSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["apps.wire.canonical_json.CanonicalJSONParser"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
@@ -204,10 +227,21 @@ SPECTACULAR_SETTINGS = {
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
+    # a line for each would be the flood's second victim; who reaches a limit is told once a minute (apps/limits)
+    "filters": {
+        "no_floods": {
+            "()": "django.utils.log.CallbackFilter",
+            "callback": lambda record: getattr(record, "status_code", None) != HTTPStatus.TOO_MANY_REQUESTS,
+        }
+    },
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": log_level()},
-    "loggers": {"django.server": {"propagate": True}, "httpx": {"level": "WARNING"}},
+    "loggers": {
+        "django.server": {"propagate": True},
+        "django.request": {"filters": ["no_floods"]},
+        "httpx": {"level": "WARNING"},
+    },
 }
 
 UNFOLD = {

@@ -263,6 +263,10 @@ class RoundList(Message, frozen=True):
     rounds: tuple[RoundView, ...]
 
 
+class ParticipationRequest(Message, frozen=True):
+    """`POST .../participation`: an empty object. Who asks is in the signature, for which round in the path."""
+
+
 class Participation(Message, frozen=True):
     """Answer to `POST .../participation`: the upload id to use; the same one each time."""
 

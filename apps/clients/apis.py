@@ -9,7 +9,7 @@ from apps.clients import selectors, services
 from apps.clients.authentication import EnrolmentAuthentication, SignatureAuthentication, authority_of
 from apps.clients.permissions import IsActiveClient, IsClient, MayLeave
 from apps.clients.services.key_rotation import KeyRotation
-from apps.wire.canonical_json import read_message
+from apps.wire.canonical_json import read_message, read_nothing
 from apps.wire.openapi import describe
 from boltz_protocol.messages import ClientRecord, EnrolmentRequest, KeyRotationRequest
 
@@ -41,7 +41,10 @@ class MeView(APIView):
     authentication_classes = (SignatureAuthentication,)
 
     def get_permissions(self) -> list[BasePermission]:
-        """A client may always read its record and leave."""
+        """A client reads its record in whatever state it is, and leaves; but a revoked key is nobody's here either.
+
+        Whoever is revoked asks an operator to be erased.
+        """
         return [MayLeave() if self.request.method == "DELETE" else IsClient()]
 
     @describe(summary="Own record", response=ClientRecord, errors=("clock_skew",), tags=["clients"])
@@ -49,12 +52,15 @@ class MeView(APIView):
         """State, organisation and trust of the client that signs."""
         return Response(selectors.client_record(request.user.client, kid=request.user.key.kid))
 
-    @describe(summary="Leave and be erased", statuses=(204,), errors=("clock_skew",), tags=["clients"])
+    @describe(
+        summary="Leave and be erased", statuses=(204,), errors=("clock_skew", "malformed_message"), tags=["clients"]
+    )
     def delete(self, request: Request) -> Response:
         """Identity, updates that are not aggregated and details in the log are destroyed; may be repeated.
 
         Nothing is used in rounds frozen after the request. Published versions keep what was aggregated into them.
         """
+        read_nothing(request)
         services.erase(request.user.client, actor=request.user.client.pseudonym)
         return Response(status=204)
 

@@ -39,7 +39,10 @@ class IsActiveClient(BasePermission):
 
 
 class MayLeave(BasePermission):
-    """A client that asks to be erased, also when it has been: the answer to its first request may have been lost."""
+    """A client that asks to be erased, also when it has been: the answer to its first request may have been lost.
+
+    A revoked one does not get here: its key is refused before. An operator erases it.
+    """
 
     def has_permission(self, request: Request, view: Any) -> bool:
         """Refuse strangers."""

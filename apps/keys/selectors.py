@@ -5,7 +5,7 @@ from datetime import timedelta
 import msgspec
 from django.conf import settings
 from django.db.models import Q
-from django.utils import timezone
+from django.db.models.functions import Now
 
 from apps.keys.key_store import KeyMissingError
 from apps.keys.models import KeyState, KeyUse, MeshKey
@@ -39,7 +39,7 @@ def is_usable(kid: str) -> bool:
 
     An upload has the second half of the grace time to be committed, before the key may be destroyed.
     """
-    since = timezone.now() - timedelta(seconds=settings.BOLTZ_KEY_GRACE_SECONDS / 2)
+    since = Now() - timedelta(seconds=settings.BOLTZ_KEY_GRACE_SECONDS / 2)
     usable = Q(state=KeyState.CURRENT) | Q(state=KeyState.RETIRED, not_after__gt=since)
     return MeshKey.objects.filter(usable, kid=kid, use=KeyUse.ENCRYPTION).exists()
 

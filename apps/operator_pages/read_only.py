@@ -5,8 +5,10 @@ What an operator may do about a row is a decision (decisions.py).
 
 from typing import Any
 
+from django.contrib.admin import helpers
+from django.core.exceptions import SuspiciousOperation
 from django.db.models import Model
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from unfold.admin import ModelAdmin, TabularInline
 
 
@@ -19,6 +21,12 @@ class ReadOnlyAdmin(ModelAdmin):
     list_per_page = 50
     # a button that takes every row of a table is for nobody
     list_disable_select_all = True
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """The list. Rows that are chosen by a key that no text in Postgres can hold were not chosen on it."""
+        if any("\0" in key for key in request.POST.getlist(helpers.ACTION_CHECKBOX_NAME)):
+            raise SuspiciousOperation("a null character in a key")
+        return super().changelist_view(request, extra_context)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Nobody."""

@@ -1,7 +1,7 @@
 """Canonical JSON (RFC 8785) in and out of views.
 
-A view reads with `read_message(request, EnrolmentRequest)` and answers with `Response(message)`; nothing else of a body
-is ever used.
+A view reads with `read_message(request, EnrolmentRequest)`, or `read_nothing(request)` where a request has no body, and
+answers with `Response(message)`; nothing else of a body is ever used.
 """
 
 from typing import Any, TypeVar
@@ -10,6 +10,7 @@ from rest_framework.parsers import BaseParser
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 
+from apps.wire.request_body import announced_bytes
 from boltz_protocol import codec
 from boltz_protocol.errors import MalformedMessageError
 
@@ -36,6 +37,17 @@ class CanonicalJSONRenderer(BaseRenderer):
     def render(self, data: Any, accepted_media_type: str | None = None, renderer_context: Any = None) -> bytes:
         """The canonical bytes; none for an answer without content."""
         return b"" if data is None else codec.encode(data)
+
+
+def read_nothing(request: Request) -> None:
+    """Make sure that a request says nothing in a body: nobody would read it.
+
+    Raises:
+        MalformedMessageError: there is a body.
+        BodyRefusedError: its headers announce one that is not read at all.
+    """
+    if announced_bytes(request._request):  # noqa: SLF001 - DRF's documented way to Django's request
+        raise MalformedMessageError("this request takes no body")
 
 
 def read_message(request: Request, kind: type[T]) -> T:

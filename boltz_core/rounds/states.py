@@ -104,7 +104,7 @@ UPDATE = Machine(
         (_U.PROCESSING, _U.EXPIRED): "its round was abandoned first",
         (_U.QUARANTINED, _U.EXPIRED): "its round froze without it",
         (_U.STALLED, _U.EXPIRED): "its round froze without it",
-        **{(state, _U.ERASED): "its client asked to be erased" for state in _U if state is not _U.ERASED},
+        **{(state, _U.ERASED): "its client was erased" for state in _U if state is not _U.ERASED},
     },
 )
 
@@ -159,7 +159,11 @@ CLIENT = Machine(
         (_C.SUSPENDED, _C.ACTIVE): "an operator lifts the suspension",
         (_C.ACTIVE, _C.REVOKED): "an operator revokes it for good",
         (_C.SUSPENDED, _C.REVOKED): "an operator revokes it for good",
-        **{(state, _C.ERASED): "it asked to be erased" for state in _C if state is not _C.ERASED},
+        **{
+            (state, _C.ERASED): "it asked to be erased, or an operator has erased it"
+            for state in _C
+            if state is not _C.ERASED
+        },
     },
 )
 

@@ -9,6 +9,7 @@ send(place, seal_plain(place, plain(data=nan_bytes, layout=layout)))            
 import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from io import BytesIO
 from typing import Any
 
 import httpx
@@ -120,6 +121,13 @@ def claims_with(**changes: Any) -> bytes:
     """Canonical claims with other values, also such as no `Claims` can hold."""
     right = {"v": 1, "examples": 60, "feature_coverage": 1.0, "invalid_share": 0.0, "metrics": {}, "local_noise": None}
     return codec.encode(right | changes)
+
+
+def head_bytes(body: bytes) -> int:
+    """How long the part of an envelope is that everybody can read."""
+    content = BytesIO(body)
+    envelope.read_header(content.read)
+    return content.tell()
 
 
 def flipped(body: bytes, position: int) -> bytes:

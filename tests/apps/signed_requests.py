@@ -124,12 +124,18 @@ class SignedClient:
     signer: Signer
     record: ClientRecord | None = None
 
+    @property
+    def authority(self) -> str:
+        """The mesh's name, as requests to it sign it."""
+        return self.http.base_url.netloc.decode()
+
     def request(
         self, method: str, path: str, message: Any = None, *, body: bytes = b"", **changes: Any
     ) -> httpx.Response:
         """Send a signed request; `message` is encoded, `body` goes as it is, `changes` go to `Signer.headers`."""
         body = codec.encode(message) if message is not None else body
         path, _, query = path.partition("?")
+        changes = {"authority": self.authority} | changes
         headers = self.signer.headers(method, path, body=body, query=query, **changes)
         url = f"{path}?{query}" if query else path
         return self.http.request(method, url, content=body or None, headers=headers)

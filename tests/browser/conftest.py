@@ -10,10 +10,11 @@ import pytest
 from django.conf import settings
 from django.contrib.auth.models import User
 
+from tests.apps.limited import _full_buckets
 from tests.apps.mesh import few_rsa_keys, mesh
 from tests.apps.signed_requests import _own_key_directory, mesh_http, wsgi_application
 
-__all__ = ["_own_key_directory", "few_rsa_keys", "mesh", "mesh_http", "wsgi_application"]
+__all__ = ["_full_buckets", "_own_key_directory", "few_rsa_keys", "mesh", "mesh_http", "wsgi_application"]
 
 PASSWORD = "a-long-password-for-tests"
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "chrome")

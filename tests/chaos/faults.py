@@ -10,14 +10,15 @@ import signal
 from pathlib import Path
 
 CAPACITY = 1 << 20
+# any number that nobody else uses for an advisory lock
+HELD_ENTRY = 0x686F6C64
 
 
-class HeldEnvelope:
-    """An envelope on disk with a pipe in its place: who reads it gets `given` bytes of it and waits for the rest."""
+class HeldFile:
+    """A file on disk with a pipe in its place: who reads it gets `given` bytes of it and waits for the rest."""
 
-    def __init__(self, mesh, upload_id, given):
-        digest = mesh.value("SELECT body_sha256 FROM rounds_update WHERE id = %s", upload_id)
-        self.path = mesh.directory / "data" / "inbox" / digest[:2] / digest
+    def __init__(self, path, given):
+        self.path = path
         self._whole = self.path.with_name("whole")
         self.content = self.path.read_bytes()
         self._given = given
@@ -53,12 +54,47 @@ class HeldEnvelope:
             self._pipe = None
 
 
+class HeldEnvelope(HeldFile):
+    """The envelope of an update, held."""
+
+    def __init__(self, mesh, upload_id, given):
+        super().__init__(envelope_of(mesh, upload_id), given)
+
+
+def envelope_of(mesh, upload_id):
+    """Where the envelope of an update lies."""
+    digest = mesh.value("SELECT body_sha256 FROM rounds_update WHERE id = %s", upload_id)
+    return mesh.directory / "data" / "inbox" / digest[:2] / digest
+
+
 @contextlib.contextmanager
-def held_table(mesh, table):
-    """Nobody can write to a table; everybody can read it."""
+def held_table(mesh, table, *, mode="EXCLUSIVE"):
+    """Nobody can write to a table; everybody can read it, but for the mode ACCESS EXCLUSIVE."""
     with mesh.session() as cursor:
-        cursor.execute(f'LOCK TABLE "{table}" IN EXCLUSIVE MODE')
+        cursor.execute(f'LOCK TABLE "{table}" IN {mode} MODE')
         yield
+
+
+@contextlib.contextmanager
+def held_log_entry(mesh, type_):
+    """Nobody can put an entry of this type into the log: who is about to waits in the middle of its transaction."""
+    with mesh.session(autocommit=True) as cursor:
+        cursor.execute(f"SELECT pg_advisory_lock({HELD_ENTRY})")
+        cursor.execute(
+            "CREATE FUNCTION wait_for_the_test() RETURNS trigger LANGUAGE plpgsql AS"
+            f" 'BEGIN PERFORM pg_advisory_xact_lock_shared({HELD_ENTRY}); RETURN NEW; END'"
+        )
+        cursor.execute(
+            "CREATE TRIGGER held BEFORE INSERT ON audit_logentry FOR EACH ROW"
+            " WHEN (NEW.type = %s) EXECUTE FUNCTION wait_for_the_test()",
+            [type_],
+        )
+        try:
+            yield
+        finally:
+            cursor.execute(f"SELECT pg_advisory_unlock({HELD_ENTRY})")
+            # waits for those who wait
+            cursor.execute("DROP FUNCTION wait_for_the_test CASCADE")
 
 
 @contextlib.contextmanager
@@ -126,12 +162,49 @@ def kill(mesh, name):
     mesh.until(lambda: not members(group), f"every process of the {name} is gone")
 
 
+def kill_server(mesh, process, number=signal.SIGKILL):
+    """End PostgreSQL or Redis with SIGKILL, or at once with the signal that PostgreSQL has for that."""
+    group = process.pid
+    process.send(number)
+    mesh.until(lambda: not process.is_running() and not members(group), f"{process.program.name} is gone")
+
+
 def members(group):
-    """The processes of a group that are alive; a zombie is not."""
+    """The processes of a group that are alive; a zombie is not, but for one whose threads have not all ended yet."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             state, _, its_group = (process / "stat").read_text().rpartition(")")[2].split()[:3]
-            if int(its_group) == group and state not in "ZX":
+            if int(its_group) == group and (state not in "ZX" or len(list((process / "task").iterdir())) > 1):
                 found.append(int(process.name))
     return found
+
+
+def stopped(mesh, name):
+    """Whether every process of a program stands still."""
+    group = mesh.processes[name].pid
+    return all(state_of(process) == "T" for process in members(group))
+
+
+def state_of(process):
+    """The kernel's letter for what a process does."""
+    return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+def children(mesh, name):
+    """The processes of a program but for the first."""
+    leader = mesh.processes[name].pid
+    return [process for process in members(leader) if process != leader]
+
+
+def readers(mesh, name, path):
+    """The processes of a program that have a file open."""
+    return [process for process in members(mesh.processes[name].pid) if has_open(process, path)]
+
+
+def has_open(process, path):
+    """Whether a process has a file open, or the pipe in its place."""
+    with contextlib.suppress(OSError):
+        inode = path.stat().st_ino
+        return any(descriptor.stat().st_ino == inode for descriptor in Path(f"/proc/{process}/fd").iterdir())
+    return False

@@ -15,6 +15,7 @@ from boltz_client.journal import Journal
 from boltz_protocol import codec
 from boltz_protocol.encoding import from_base64url
 from boltz_protocol.messages import Receipt
+from tests.chaos.senders import SENDERS
 from tests.integration.recomputation import expected_weights, file_digest
 
 ROUND = "SELECT r.id FROM rounds_round r JOIN rounds_federatedmodel m ON m.id = r.model_id WHERE m.name = %s AND r.number = 1"
@@ -33,15 +34,22 @@ def wait_for_version(mesh, model):
     mesh.until(lambda: mesh.round_state(model) == "published", f"{model} round 1 is published")
 
 
-def check_invariants(mesh, model, senders, *, refused=()):
-    """All that can be said about round 1 of a model with updates of `senders` and some, by id, that were refused."""
+def check_invariants(mesh, model, senders, *, refused=(), lost=(), unreadable=()):
+    """All that can be said about round 1 of a model with updates of `senders`.
+
+    `refused` are the ids of some that were refused. Of others our own disk has damaged the staged segments (`lost`), or
+    the envelope before it was opened (`unreadable`).
+    """
     wait_for_version(mesh, model)
     round_id = mesh.value(ROUND, model)
-    for sender in senders:
+    for sender in (*senders, *lost):
         check_promise(mesh, model, sender)
-    check_members(mesh, round_id, senders, refused)
-    check_version(mesh, round_id, senders)
-    check_log(mesh, f"{model}/1", decisions=len(senders) + len(refused))
+    check_members(mesh, round_id, senders, refused, (*lost, *unreadable))
+    weights = check_version(mesh, round_id, senders)
+    check_canaries(weights, senders, (*lost, *unreadable))
+    decided = len(senders) + len(refused) + len(lost)
+    check_log(mesh, f"{model}/1", received=decided + len(unreadable), decided=decided)
+    check_programs_named_nobody(mesh, (*senders, *lost, *unreadable))
     assert mesh.count("SELECT 1 FROM aggregation_run WHERE state = 'running' AND round_id = %s", round_id) == 0
 
 
@@ -62,13 +70,21 @@ def check_promise(mesh, model, sender):
     assert hashlib.sha256(envelope.read_bytes()).hexdigest() == receipt.body_sha256
 
 
-def check_members(mesh, round_id, senders, refused):
-    """I3, I7: who was staged is in, who was refused is not, and nobody waits."""
-    sent = {upload_id for sender in senders for upload_id in sender.upload_ids}
+def check_members(mesh, round_id, senders, refused, lost):
+    """I3, I7: who was staged is in, who was refused is not, and nobody waits. What we lose is nobody's fault but ours."""
+    sent, gone = ids_of(senders), ids_of(lost)
     states = dict(mesh.rows("SELECT id, state FROM rounds_update WHERE round_id = %s", round_id))
-    assert states == dict.fromkeys(sent, "aggregated") | dict.fromkeys(refused, "rejected")
+    expected = dict.fromkeys(sent, "aggregated") | dict.fromkeys(refused, "rejected") | dict.fromkeys(gone, "expired")
+    assert states == expected
+    codes = mesh.rows("SELECT id, code FROM rounds_update WHERE round_id = %s AND state = 'expired'", round_id)
+    assert dict(codes) == dict.fromkeys(gone, "server_fault")
     decision = mesh.value("SELECT decision FROM aggregation_run WHERE round_id = %s AND state = 'published'", round_id)
     assert {member["update_id"] for member in decision["members"]} == sent
+
+
+def ids_of(senders):
+    """The ids of all that these have sent."""
+    return {upload_id for sender in senders for upload_id in sender.upload_ids}
 
 
 def check_version(mesh, round_id, senders):
@@ -82,12 +98,34 @@ def check_version(mesh, round_id, senders):
     assert members == len(senders)
     file = mesh.directory / "data" / "versions" / digest[:2] / f"{digest}.safetensors"
     assert hashlib.sha256(file.read_bytes()).hexdigest() == digest
-    np.testing.assert_array_equal(safetensors.numpy.load_file(file)["w"], expected)
+    weights = safetensors.numpy.load_file(file)["w"]
+    np.testing.assert_array_equal(weights, expected)
     assert digest == file_digest({"w": expected})
+    return weights
 
 
-def check_log(mesh, label, *, decisions):
+def check_canaries(weights, senders, lost):
+    """I2: who counts, counts once, with its share; who does not is not there at all."""
+    shares = [np.unique(weights[sender.canary]) for sender in senders]
+    assert [len(share) for share in shares] == [1] * len(senders)
+    # each canary is SENDERS, so that four who weigh the same make 1
+    assert abs(np.sum(shares) - SENDERS) < 1e-4
+    assert all(share > 0 for share in shares)
+    if len({sender.examples for sender in senders}) == 1:
+        assert np.allclose(shares, SENDERS / len(senders), rtol=1e-6)
+    for sender in lost:
+        assert not weights[sender.canary].any()
+
+
+def check_log(mesh, label, *, received, decided):
     """I6: each step of the round is in the log once."""
     counted = dict(mesh.rows("SELECT type, count(*) FROM audit_logentry WHERE round = %s GROUP BY type", label))
     assert {type_: counted.get(type_) for type_ in ONE_ENTRY_EACH} == dict.fromkeys(ONE_ENTRY_EACH, 1)
-    assert (counted["update.received"], counted["update.decided"]) == (decisions, decisions)
+    assert (counted["update.received"], counted["update.decided"]) == (received, decided)
+
+
+def check_programs_named_nobody(mesh, senders):
+    """I8: no log of our programs holds a client's name."""
+    for name in mesh.processes:
+        said = mesh.processes[name].log.read_text(errors="replace")
+        assert [sender.name for sender in senders if sender.name in said] == [], name

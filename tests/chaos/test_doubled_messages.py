@@ -1,41 +1,16 @@
 """Messages that come twice, at once, a hundred times, or for a run that has been superseded."""
 
-import ast
-import json
 import signal
 from contextlib import ExitStack
 
-import celery
 import pytest
 
 from tests.chaos.faults import held_round, held_shards, kill, paused, resume
 from tests.chaos.invariants import ROUND, check_invariants, wait_for_version
+from tests.chaos.messages import messages_of
 from tests.chaos.senders import one_hot_senders, random_senders
-from tests.integration.running_mesh import PREFIX, QUEUES
 
 pytestmark = pytest.mark.processes
-
-
-@pytest.fixture
-def send_task(mesh):
-    """Put a message into a queue, as the mesh does."""
-    with celery.Celery("test", broker=mesh.redis.url, set_as_current=False) as app:
-        app.conf.broker_transport_options = {"global_keyprefix": PREFIX}
-        with app.connection_for_write() as connection:
-
-            def send(task, *ids, queue):
-                app.send_task(task, args=list(ids), queue=queue, ignore_result=True, connection=connection)
-
-            yield send
-
-
-def messages_of(mesh, task, *ids):
-    """How many messages for a task with these ids wait, or are in the hands of a worker."""
-    with mesh.broker() as broker:
-        waiting = [json.loads(raw) for queue in QUEUES for raw in broker.lrange(f"{PREFIX}{queue}", 0, -1)]
-        taken = [json.loads(raw)[0] for raw in broker.hvals(f"{PREFIX}unacked")]
-    headers = [message["headers"] for message in waiting + taken]
-    return sum(header["task"] == task and list(ast.literal_eval(header["argsrepr"])) == list(ids) for header in headers)
 
 
 def versions(mesh, model):

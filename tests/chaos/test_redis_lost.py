@@ -1,44 +1,16 @@
 """Redis emptied and Redis dead: a message is a hint, and every hint may be lost."""
 
-import base64
-import re
-
 import pytest
 
 from demo.misbehaviour import send_misbehaving
+from tests.chaos.broker_content import everything_in
 from tests.chaos.faults import held_shards, held_table, kill, members, paused, resume
 from tests.chaos.invariants import check_invariants
 from tests.chaos.senders import one_hot_senders, random_senders
 
 pytestmark = pytest.mark.processes
 
-
-BODY = re.compile(rb'"body": "([A-Za-z0-9+/=]+)"')
 TOO_EARLY = "SELECT 1 FROM rounds_update WHERE state = 'received' AND next_kick_at > now()"
-
-
-def values(broker, key):
-    """What lies under a key as it was put there (DUMP would give it compressed, with repeated text cut out)."""
-    kind = broker.type(key)
-    if kind == b"list":
-        return broker.lrange(key, 0, -1)
-    if kind == b"set":
-        return list(broker.smembers(key))
-    if kind == b"hash":
-        return [part for pair in broker.hgetall(key).items() for part in pair]
-    if kind == b"zset":
-        return broker.zrange(key, 0, -1)
-    assert kind == b"string", kind
-    return [broker.get(key)]
-
-
-def everything_in(broker):
-    """The text of Redis: keys and values, and the bodies of messages once more without their base64."""
-    texts = []
-    for key in broker.scan_iter():
-        found = values(broker, key)
-        texts += [key, *found, *(base64.b64decode(body) for value in found for body in BODY.findall(value))]
-    return b"\n".join(texts)
 
 
 def decides_an_update(mesh, model):

@@ -399,6 +399,9 @@ class SimulatedMesh:
         self.verify(parsed, public_key)
         for client in self.clients.values():
             if kid in client.keys:
+                if client.record.status == "pending" and wanted.token is not None:
+                    organisation = f"by {wanted.token}"
+                    client.record = structs.replace(client.record, status="active", organisation=organisation)
                 return _message(client.record, 200)
             if client.record.name == wanted.name:
                 raise ProblemError(409, "name_taken")

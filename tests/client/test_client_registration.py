@@ -77,6 +77,28 @@ def test_a_pending_client_learns_of_its_approval(mesh, make_client):
     assert client.record().status == "active"
 
 
+def test_a_pending_client_is_let_in_by_a_token_that_it_is_given_later(mesh, make_client):
+    mesh.enrolment_state = "pending"
+    assert make_client().register(region="eu").status == "pending"
+    record = make_client().register(region="eu", token="came-by-mail")
+    assert (record.status, record.organisation) == ("active", "by came-by-mail")
+    assert make_client().record().status == "active"
+
+
+def test_a_token_is_not_spent_on_a_registration_that_is_another_ones(mesh, make_client):
+    mesh.enrolment_state = "pending"
+    make_client().register(region="eu")
+    with pytest.raises(RegistrationError):
+        make_client().register(region="us", token="came-by-mail")
+    assert mesh.clients["c_0"].record.status == "pending"
+
+
+def test_a_token_of_an_active_client_is_not_sent_again(mesh, make_client):
+    make_client().register(region="eu", token="one-time-token")
+    make_client().register(region="eu", token="another-token")
+    assert mesh.count("POST .*/clients$") == 1
+
+
 def test_a_revoked_client_is_told_what_to_do(mesh, client):
     mesh.clients.clear()
     with pytest.raises(NotAcceptedError, match=r"register\(...\) again"):

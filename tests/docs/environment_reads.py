@@ -69,6 +69,9 @@ def reads_in(tree: ast.AST) -> Iterator[tuple[str, object]]:
             # settings that are positive numbers
             case ast.Call(func=ast.Name(id="positive"), args=[ast.Constant(value=str(name))], keywords=keywords):
                 yield name, next(value_of(keyword.value) for keyword in keywords if keyword.arg == "default")
+            # rates, as they are written, and quotas
+            case ast.Call(func=ast.Name(id="rate" | "quota"), args=[ast.Constant(value=str(name))], keywords=keywords):
+                yield name, value_of(keywords[0].value)
             # settings that are on or off
             case ast.Call(func=ast.Name(id="switch"), args=[ast.Constant(value=str(name))]):
                 yield name, False

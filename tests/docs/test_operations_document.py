@@ -71,6 +71,8 @@ def says(cell, default):
         ('required("NAME", "advice")', {"NAME": environment_reads.REQUIRED}),
         ('positive("NAME", default=30.0, most=60)', {"NAME": 30.0}),
         ('switch("NAME")', {"NAME": False}),
+        ('rate("NAME", default="1/2")', {"NAME": "1/2"}),
+        ('quota("NAME", default=1 << 4)', {"NAME": 16}),
         ('env.str("NAME", default=other)', {"NAME": environment_reads.UNKNOWN}),
     ],
 )

@@ -4,6 +4,7 @@ What it tells comes from the database, the broker and the files, not from the AP
 """
 
 import contextlib
+import itertools
 import json
 import time
 from collections.abc import Mapping
@@ -42,6 +43,7 @@ class RunningMesh(Mesh):
         super().__init__(directory, port=port, fast=fast, settings=IMPATIENT | dict(settings or {}))
         self.homes = self.directory / "homes"
         self._models = []
+        self._numbers = itertools.count()
         self._clients = {}
 
     def until(self, condition, what, *, seconds=DEADLINE_SECONDS):
@@ -129,7 +131,7 @@ class RunningMesh(Mesh):
         try:
             with self.broker() as connection:
                 return bool(connection.ping())
-        except redis.ConnectionError:
+        except (redis.ConnectionError, redis.TimeoutError):
             return False
 
     # --- programs
@@ -167,7 +169,7 @@ class RunningMesh(Mesh):
         """Make models of a `custom` task with one tensor, whose weights are zero, each with round 1 open."""
         folder = self.directory / "models"
         folder.mkdir(exist_ok=True)
-        names = [f"model-{len(self._models) + number}" for number in range(count)]
+        names = [f"model-{next(self._numbers)}" for _ in range(count)]
         safetensors.numpy.save_file({"w": np.zeros(parameters, np.float32)}, folder / "weights.safetensors")
         (folder / "model.json").write_text(json.dumps({"task": CUSTOM, "policy": policy(target, quorum, max_norm)}))
         # one process for all of them: starting it takes longer than its work
@@ -183,6 +185,10 @@ class RunningMesh(Mesh):
             "    call_command('create_model', name=name, open=True, **files)\n",
         )
         self._models += names
+
+    def count_fresh_models(self):
+        """How many models there are that no test has used."""
+        return len(self._models)
 
     def fresh_model(self):
         """The name of a model that no test has used."""

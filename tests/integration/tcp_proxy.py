@@ -18,11 +18,12 @@ class Proxy:
         port: of the server.
         let_request: called with the bytes that a client has sent and is about to have forwarded; returns what to forward.
         let_answer: the same for the server's answers. Whatever either raises ends the connection without another byte.
+        recording: False keeps nothing of what went through, for connections without number.
     """
 
-    def __init__(self, port, *, let_request=bytes, let_answer=bytes):
+    def __init__(self, port, *, let_request=bytes, let_answer=bytes, recording=True):
         self._server_port = port
-        self._let_request, self._let_answer = let_request, let_answer
+        self._let_request, self._let_answer, self._recording = let_request, let_answer, recording
         self.sent = bytearray()
         self.received = bytearray()
         self._threads = []
@@ -42,16 +43,18 @@ class Proxy:
     def __exit__(self, *_):
         # accept() returns when the socket is shut down, not when it is closed
         self._listener.shutdown(socket.SHUT_RDWR)
-        for one in self._sockets:
+        with self._lock:
+            sockets = list(self._sockets)
+        for one in sockets:
             with contextlib.suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
         for thread in self._threads:
             thread.join()
-        for one in (self._listener, *self._sockets):
-            one.close()
+        self._listener.close()
 
     def _start(self, target, *arguments):
         thread = threading.Thread(target=target, args=arguments, daemon=True)
+        self._threads = [one for one in self._threads if one.is_alive()]
         self._threads.append(thread)
         thread.start()
 
@@ -61,23 +64,29 @@ class Proxy:
                 client, _ = self._listener.accept()
             except OSError:
                 return
-            self._sockets.append(client)
-            try:
-                server = socket.create_connection((LOOPBACK, self._server_port))
-            except OSError:
-                client.shutdown(socket.SHUT_RDWR)
-                continue
-            self._sockets.append(server)
-            self._start(self._pump, client, server, self.sent, self._let_request)
-            self._start(self._pump, server, client, self.received, self._let_answer)
+            with self._lock:
+                self._sockets.append(client)
+            self._start(self._serve, client)
+
+    def _serve(self, client):
+        """One connection, from its beginning to its end."""
+        with client, contextlib.suppress(OSError), socket.create_connection((LOOPBACK, self._server_port)) as server:
+            arguments = (server, client, self.received, self._let_answer)
+            back = threading.Thread(target=self._pump, args=arguments, daemon=True)
+            back.start()
+            self._pump(client, server, self.sent, self._let_request)
+            back.join()
+        with self._lock:
+            self._sockets.remove(client)
 
     def _pump(self, source, target, record, let):
         """Forward until one side has ended; then both end."""
         try:
             with contextlib.suppress(OSError):
                 while block := source.recv(BLOCK_BYTES):
-                    with self._lock:
-                        record += block
+                    if self._recording:
+                        with self._lock:
+                            record += block
                     target.sendall(let(block))
         finally:
             for one in (source, target):

@@ -15,8 +15,8 @@ from boltz_core.rounds.states import RoundState
 AGGREGATE = Decision(
     name="aggregate",
     label="Aggregate now",
-    consequence="The workers are asked for a version now; an open round is sealed first. With fewer staged updates "
-    "than its quorum the "
+    consequence="An open round is sealed first; while it has fewer updates than its quorum that is refused, and it "
+    "stays open. Then the workers are asked for its version. Should fewer than the quorum turn out to be valid, the "
     "round is abandoned.",
     done="the workers are asked for its version",
     carry_out=services.run_again,

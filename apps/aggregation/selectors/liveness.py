@@ -22,6 +22,7 @@ MEANINGS = {
     "control-worker": "Takes ticks, seals and freezes rounds. Without it the reconciler does.",
     "beat": "Rings the tick. Without it rounds open and close when the reconciler looks.",
     "reconciler": "Finds work that was left behind. Without it a lost message waits for the next tick.",
+    "limits": "Web reaches Redis, where requests are counted. Without it known clients are not limited.",
     TICK: "Was rung by beat, carried by Redis and begun by a worker. Silent when one of the three does not work.",
 }
 

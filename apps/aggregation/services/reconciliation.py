@@ -5,18 +5,17 @@ takes messages, and done here when it does not. Messages for the same work are s
 backlog is not flooded.
 """
 
-import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from datetime import timedelta
 
 from django.conf import settings
-from django.db import close_old_connections
 from django.db.models import F
 from django.db.models.functions import Now
 
 from apps import dispatch
 from apps.aggregation.models import Heartbeat, Run
 from apps.aggregation.services import publication, runs
+from apps.attempts import attempt
 from apps.audit import services as audit
 from apps.clients import services as clients
 from apps.rounds import selectors as rounds_selectors
@@ -24,8 +23,6 @@ from apps.rounds import services as rounds
 from apps.rounds import versions
 from apps.rounds.models import Round, Update
 from apps.rounds.services import key_rotation
-
-logger = logging.getLogger(__name__)
 
 LARGEST_DOUBLING = 6
 
@@ -54,15 +51,6 @@ def reconcile(kind: str) -> None:
     beat_heart(kind)
     for step in (kick_updates, advance_rounds, kick_rounds, continue_runs, rounds.open_rounds_due):
         attempt(step)
-
-
-def attempt(step: Callable[..., object], *arguments: object) -> None:
-    """One step, or one step for one row; its failure is logged and does not keep the others from running."""
-    try:
-        step(*arguments)
-    except Exception:
-        logger.exception("the reconciler's step %s%s failed; it will be tried again", step.__name__, arguments)
-        close_old_connections()
 
 
 def beat_heart(kind: str) -> None:

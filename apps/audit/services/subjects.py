@@ -10,6 +10,7 @@ import secrets
 from django.db import transaction
 from django.utils import timezone
 
+from apps.attempts import attempt
 from apps.audit.models import Subject
 from apps.audit.services.entries import append
 from apps.keys import services as keys
@@ -66,6 +67,10 @@ def forget_subject(pseudonym: str) -> bool:
 
 
 def finish_forgetting() -> int:
-    """Forget every subject whose forgetting was begun and committed; gives how many. For the tick."""
+    """Forget every subject whose forgetting was begun and committed; gives how many. For the tick.
+
+    One whose key cannot be destroyed now does not keep the others; a later tick tries it again.
+    """
     begun = Subject.objects.filter(forget_by__isnull=False, forgotten_at__isnull=True)
-    return sum(map(forget_subject, begun.values_list("pseudonym", flat=True)))
+    pseudonyms = list(begun.values_list("pseudonym", flat=True))
+    return sum(bool(attempt(forget_subject, pseudonym)) for pseudonym in pseudonyms)

@@ -94,6 +94,19 @@ DECISIONS = (
         danger=True,
         many=True,
     ),
+    Decision(
+        name="erase",
+        label="Erase",
+        consequence="The client is erased as if it had left by itself, and this cannot be undone. Its name, region and "
+        "organisation go, its keys are revoked, what is stored of its updates is destroyed, and so is the key over its "
+        f"details in the log. {LEFT_OUT}; in a round that is frozen it is used, and destroyed when that round has "
+        "ended. Published versions, its public keys and entries of the log without its name stay.",
+        done="erased",
+        carry_out=services.erase,
+        applies=lambda client: client.state != ClientState.ERASED,
+        form=ReasonForm,
+        danger=True,
+    ),
 )
 
 

@@ -1,8 +1,9 @@
 """Enrolment: a key asks to become a client.
 
 What the setting BOLTZ_ENROLMENT means: `open`, anyone is active at once (development only); `token`, only with a token;
-`approval`, a client without a token waits for an operator. A token always counts, and gives the organisation. The same
-key gets the same client, so a retry is safe; a key is never taken over by another client, a name never either.
+`approval`, a client without a token waits for an operator. A token counts for whoever is not in yet, also for a client
+that waits and registers again with it, and gives the organisation; who is in uses up none. The same key gets the same
+client, so a retry is safe; a key is never taken over by another client, a name never either.
 """
 
 import secrets
@@ -16,7 +17,7 @@ from apps.clients import selectors
 from apps.clients.models import Client, ClientKey, EnrolmentToken, KeyState
 from apps.clients.services.nonces import ReplayedError, spend_nonce
 from apps.clients.services.tokens import TokenRefusedError, use_token
-from boltz_core.rounds.states import ClientState
+from boltz_core.rounds.states import CLIENT, ClientState, check_transition
 from boltz_protocol.encoding import base64url, from_base64url
 from boltz_protocol.errors import NotNowError
 from boltz_protocol.http_signature import ParsedSignature
@@ -51,25 +52,32 @@ def enrol(verified: VerifiedEnrolment) -> tuple[ClientRecord, bool]:
         ReplayedError: the request was received before.
     """
     try:
-        with transaction.atomic():
-            spend_nonce(verified.signature)
-            return _known(verified) or _admit(verified)
+        return _known_or_new(verified)
     except TokenRefusedError as error:
         audit.record_refusal("enrolment.refused", address=verified.address, reason=error.code)
         raise
     except ReplayedError:
         audit.record_failed_authentication(address=verified.address, reason="replayed")
         raise
+
+
+def _known_or_new(verified: VerifiedEnrolment) -> tuple[ClientRecord, bool]:
+    try:
+        with transaction.atomic():
+            spend_nonce(verified.signature)
+            return _known(verified) or _admit(verified)
     except IntegrityError:
         # two requests met: the other one has taken the key or the name, and has committed
-        known = _known(verified)
-        if known is None:
-            raise EnrolmentRefusedError("another client has this name; choose another one") from None
-        return known
+        with transaction.atomic():
+            spend_nonce(verified.signature)
+            known = _known(verified)
+            if known is None:
+                raise EnrolmentRefusedError("another client has this name; choose another one") from None
+            return known
 
 
 def _known(verified: VerifiedEnrolment) -> tuple[ClientRecord, bool] | None:
-    """The client that this key is already; None when the key is new."""
+    """The client that this key is already, let in when it waits and has a token now; None when the key is new."""
     key = ClientKey.objects.filter(kid=verified.signature.kid).select_related("client__organisation").first()
     if key is None:
         return None
@@ -78,7 +86,25 @@ def _known(verified: VerifiedEnrolment) -> tuple[ClientRecord, bool] | None:
         raise EnrolmentRefusedError(
             "this key belongs to a client of another name, or was given up; make a new key", code="key_in_use"
         )
+    if key.client.state == ClientState.PENDING and verified.request.token is not None:
+        key.client = _let_in(key.client, verified.request.token)
     return selectors.client_record(key.client, kid=key.kid), False
+
+
+def _let_in(client: Client, text: str) -> Client:
+    """PENDING -> ACTIVE by a token that came later, in the caller's transaction; gives the client as it is now."""
+    # an operator who decides about it, or another request with a token, is waited for: then the token is not used up
+    waiting = Client.objects.select_for_update().get(pk=client.pk)
+    if waiting.state != ClientState.PENDING:
+        return waiting
+    token = use_token(text, kind=waiting.kind)
+    check_transition(CLIENT, ClientState.PENDING, ClientState.ACTIVE)
+    Client.objects.filter(pk=waiting.pk, state=ClientState.PENDING).update(
+        state=ClientState.ACTIVE, organisation=token.organisation
+    )
+    detail = {"client": waiting.id, "organisation": token.organisation.name, "token": token.pk}
+    audit.append("client.let_in", actor=waiting.pseudonym, subject=waiting.pseudonym, detail=detail)
+    return Client.objects.select_related("organisation").get(pk=waiting.pk)
 
 
 def _admit(verified: VerifiedEnrolment) -> tuple[ClientRecord, bool]:

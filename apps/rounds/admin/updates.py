@@ -33,7 +33,7 @@ MEANINGS = {
         "frozen."
     ),
     UpdateState.EXPIRED: "Its round ended without it.",
-    UpdateState.ERASED: "Its client asked to be erased.",
+    UpdateState.ERASED: "Its client was erased.",
 }
 
 TRY_AGAIN = Decision(

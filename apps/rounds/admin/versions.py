@@ -1,4 +1,4 @@
-"""Versions in the admin: where each came from, its signed manifest, and its weights to download."""
+"""Versions in the admin: where each came from, its metrics, its signed manifest, and its weights to download."""
 
 from typing import Any
 
@@ -15,6 +15,7 @@ from apps.operator_pages import display
 from apps.operator_pages.columns import column
 from apps.operator_pages.read_only import ReadOnlyAdmin
 from apps.rounds import versions
+from apps.rounds.admin import shared_metrics
 from apps.rounds.models import ModelVersion
 from boltz_protocol.errors import ServerFaultError
 
@@ -50,6 +51,18 @@ class ModelVersionAdmin(ReadOnlyAdmin):
                     ("members", "step_norm_short"),
                     "published_exactly",
                 )
+            },
+        ),
+        (
+            "Metrics",
+            {
+                "fields": ("metrics",),
+                "classes": ("op-whole",),
+                "description": (
+                    "What its members' clients claim about their own training, on their own data; never trusted. The "
+                    "mean is weighted as the version weighs their updates. Nothing is shown that fewer than "
+                    f"{shared_metrics.LEAST_CLIENTS} clients have shared."
+                ),
             },
         ),
         ("Weights", {"fields": ("digest_full", "weights_size", "weights_link")}),
@@ -97,6 +110,8 @@ class ModelVersionAdmin(ReadOnlyAdmin):
     weights_size = column("size", lambda version: display.size(version.weights_bytes))
     published = column("published (UTC)", lambda version: display.moment(version.created_at), ordering="created_at")
     published_exactly = column("published", lambda version: display.exact_moment(version.created_at))
+
+    metrics = column("as claimed", shared_metrics.table_of)
 
     @admin.display(description="weights")
     def weights_link(self, version: ModelVersion) -> Any:

@@ -8,11 +8,12 @@ from rest_framework.views import APIView
 from apps.clients.authentication import refuse
 from apps.clients.services import ReplayedError
 from apps.rounds import selectors, services
+from apps.wire.canonical_json import read_message
 from apps.wire.openapi import describe
 from apps.wire.request_body import announced_bytes
 from boltz_protocol.errors import SenderError
 from boltz_protocol.http_signature import parse_content_digest
-from boltz_protocol.messages import Participation, SignedDocument, UpdateStatus
+from boltz_protocol.messages import Participation, ParticipationRequest, SignedDocument, UpdateStatus
 
 ENVELOPE_TYPE = "application/vnd.boltz.envelope"
 
@@ -26,14 +27,18 @@ class EnvelopeParser(BaseParser):
 class ParticipationView(APIView):
     """Joining a round."""
 
+    methods_of_round_quota = frozenset({"POST"})
+
     @describe(
         summary="Join a round; names the upload id, the same one each time",
+        request=ParticipationRequest,
         response=Participation,
         errors=("unknown_model", "unknown_round", "round_not_open", "round_sealed"),
         tags=["rounds"],
     )
     def post(self, request: Request, name: str, number: str) -> Response:
         """Idempotent. The body is an empty object."""
+        read_message(request, ParticipationRequest)
         joined = services.join_round(selectors.find_round(name, number), request.user.client)
         return Response(
             Participation(
@@ -48,6 +53,7 @@ class UpdateView(APIView):
     parser_classes = (EnvelopeParser,)
     # the authentication checks headers only; the digest of the body is checked while it streams to disk
     streams_body = frozenset({"PUT"})
+    methods_of_round_quota = frozenset({"PUT"})
 
     @describe(
         summary="Send an update: the sealed envelope",

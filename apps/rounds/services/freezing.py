@@ -5,17 +5,20 @@ from datetime import timedelta
 from typing import Any
 
 from django.db import transaction
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from apps import dispatch
 from apps.audit import services as audit
 from apps.rounds.models import IN_WORK_STATES, Round
-from apps.rounds.services.transitions import SYSTEM, move_round, move_updates
+from apps.rounds.services.transitions import SYSTEM, log_decision, move_round, move_updates
 from boltz_core.rounds.states import ClientState, RoundState, UpdateState
 from boltz_protocol import codec
 from boltz_protocol.errors import NotNowError
 
 ABANDONABLE = {RoundState.SCHEDULED, RoundState.OPEN, RoundState.SEALED, RoundState.FROZEN, RoundState.FAILED}
+# the code of an update whose client may not take part any more
+BARRED = "client_suspended"
 
 
 def freeze(round_: Round) -> None:
@@ -33,9 +36,9 @@ def freeze(round_: Round) -> None:
         if len(members) < quorum:
             end_without_version(round_, RoundState.SEALED, f"{len(members)} staged updates; the quorum is {quorum}")
         else:
-            now = timezone.now()
-            again = now + timedelta(seconds=dispatch.retry_seconds())
-            move_round(round_, RoundState.SEALED, RoundState.FROZEN, frozen_at=now, next_kick_at=again)
+            # by the clock by which it is looked for
+            again = Now() + timedelta(seconds=dispatch.retry_seconds())
+            move_round(round_, RoundState.SEALED, RoundState.FROZEN, frozen_at=timezone.now(), next_kick_at=again)
             dispatch.send_on_commit(dispatch.AGGREGATE_ROUND, round_.pk)
             audit.append(
                 "round.frozen",
@@ -49,9 +52,14 @@ def expire_outsiders(round_: Round) -> None:
     """Whoever is not in when the membership is fixed: set aside, stalled, or sent by who may not take part any more."""
     ended = {"wanted": UpdateState.EXPIRED, "decided_at": timezone.now()}
     move_updates(round_.updates.all(), [UpdateState.QUARANTINED, UpdateState.STALLED], **ended)
-    barred = round_.updates.exclude(client__state=ClientState.ACTIVE)
+    staged = round_.updates.filter(state=UpdateState.STAGED).exclude(client__state=ClientState.ACTIVE)
+    # looked at once: a client that is resumed meanwhile is either moved and logged, or neither
+    barred = list(staged.select_related("client", "round__model"))
     reason = "its client was suspended or revoked before the round was frozen"
-    move_updates(barred, [UpdateState.STAGED], code="client_suspended", reason=reason, **ended)
+    rows = round_.updates.filter(pk__in=[update.pk for update in barred])
+    move_updates(rows, [UpdateState.STAGED], code=BARRED, reason=reason, **ended)
+    for update in barred:
+        log_decision(update, {"outcome": "expired", "code": BARRED})
 
 
 def staged_members(round_: Round) -> Any:

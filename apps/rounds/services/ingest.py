@@ -18,12 +18,11 @@ import numpy as np
 from django.conf import settings
 from django.db import transaction
 
-from apps.audit import services as audit
 from apps.keys import services as keys
 from apps.rounds import stores, versions
 from apps.rounds.models import Round, Update
 from apps.rounds.services import leases, lifecycle
-from apps.rounds.services.transitions import SYSTEM
+from apps.rounds.services.transitions import log_decision
 from boltz_core.ingest.segments import SEGMENT_PARAMETERS, SegmentSealer
 from boltz_core.ingest.staging import StagedFacts, stage_update
 from boltz_core.rounds.states import UpdateState
@@ -105,17 +104,6 @@ def accept(update: Update, lease: leases.Lease, staged: Staged) -> None:
             staged_key=staged.wrapped_key,
         )
         log_decision(update, {"outcome": "staged", "norm": facts.norm, "examples": facts.claims.examples})
-
-
-def log_decision(update: Update, detail: dict[str, object]) -> None:
-    """The decision on an update, under its client's pseudonym."""
-    audit.append(
-        "update.decided",
-        actor=SYSTEM,
-        subject=update.client.pseudonym,
-        round=update.round.label,
-        detail={"upload_id": update.pk, **detail},
-    )
 
 
 def stage(update: Update, lease: leases.Lease) -> Staged:

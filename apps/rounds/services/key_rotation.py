@@ -10,8 +10,10 @@ from datetime import timedelta
 import msgspec
 from django.conf import settings
 from django.db import transaction
+from django.db.models.functions import Now
 from django.utils import timezone
 
+from apps.attempts import attempt
 from apps.audit import services as audit
 from apps.keys import services as keys
 from apps.keys.models import MeshKey
@@ -66,16 +68,24 @@ def rotate_when_due() -> None:
 
 
 def destroy_retired_keys() -> list[str]:
-    """Destroy the private part of every retired encryption key that nothing needs any more; returns their kids."""
-    grace = timezone.now() - timedelta(seconds=settings.BOLTZ_KEY_GRACE_SECONDS)
+    """Destroy the private part of every retired encryption key that nothing needs any more; returns their kids.
+
+    One that cannot be destroyed now does not keep the others; a later tick tries it again.
+    """
+    grace = Now() - timedelta(seconds=settings.BOLTZ_KEY_GRACE_SECONDS)
     retired = MeshKey.objects.filter(use="enc", state="retired", not_after__lt=grace)
     needed = Update.objects.filter(state__in=IN_WORK_STATES).values("server_kid")
-    destroyed = []
-    for key in retired.exclude(kid__in=needed):
-        detail = {"use": "enc", "kid": key.kid}
-        # once, however often the act fails
-        audit.append_once(key.kid, "key.destruction_begun", actor=SYSTEM, detail=detail)
-        if keys.destroy_retired_key(key.kid):
+    kids = list(retired.exclude(kid__in=needed).values_list("kid", flat=True))
+    return [kid for kid in kids if attempt(destroy_retired_key, kid)]
+
+
+def destroy_retired_key(kid: str) -> bool:
+    """Destroy one, and log intent and completion; False when that was done before."""
+    detail = {"use": "enc", "kid": kid}
+    # once, however often the act fails
+    audit.append_once(kid, "key.destruction_begun", actor=SYSTEM, detail=detail)
+    with transaction.atomic():
+        destroyed = keys.destroy_retired_key(kid)
+        if destroyed:
             audit.append("key.destroyed", actor=SYSTEM, detail=detail)
-            destroyed.append(key.kid)
     return destroyed

@@ -4,9 +4,11 @@
 of times. Each step is a conditional write: rows updated was not 1 means that someone else has taken it.
 """
 
+from datetime import datetime
 from typing import NoReturn
 
 from django.db import connection, transaction
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from apps import dispatch
@@ -20,10 +22,13 @@ from boltz_protocol.errors import NotNowError
 
 
 def advance_round(round_id: int) -> None:
-    """Take every step that is due for a round: open, seal, freeze (or abandon), and ask for its aggregation."""
-    round_ = Round.objects.select_related("model", "base").get(pk=round_id)
-    start_if_due(round_)
-    if round_.state == RoundState.OPEN and is_over(round_):
+    """Take every step that is due for a round: open, seal, freeze (or abandon), and ask for its aggregation.
+
+    What is due is decided by the database's clock: a process whose own is wrong would seal before the deadline.
+    """
+    round_ = Round.objects.select_related("model", "base").annotate(looked_at=Now()).get(pk=round_id)
+    start_if_due(round_, now=round_.looked_at)
+    if round_.state == RoundState.OPEN and is_over(round_, now=round_.looked_at):
         seal_round(round_, actor=SYSTEM)
     if round_.state == RoundState.SEALED:
         freeze(round_)
@@ -51,12 +56,12 @@ def refuse_closed(round_: Round) -> NoReturn:
     raise NotNowError(f"{round_} takes no more updates", code="round_sealed")
 
 
-def is_over(round_: Round) -> bool:
+def is_over(round_: Round, *, now: datetime) -> bool:
     """Whether the deadline has passed or the target is reached.
 
     Accepted envelopes count, not staged ones: whether one update is valid must not decide who else is in.
     """
-    return round_.closes_at <= timezone.now() or round_.updates.count() >= round_.round_policy().target
+    return round_.closes_at <= now or round_.updates.count() >= round_.round_policy().target
 
 
 def seal_round(round_: Round, *, actor: str) -> None:

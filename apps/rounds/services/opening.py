@@ -41,7 +41,7 @@ def open_round(model: FederatedModel, *, opens_at: datetime | None = None, actor
     except IntegrityError as error:
         message = f"{model} has a round that has not ended; seal or abandon it first"
         raise NotNowError(message, code="round_live") from error
-    start_if_due(round_)
+    start_if_due(round_, now=timezone.now())
     round_.refresh_from_db()
     return round_
 
@@ -66,9 +66,9 @@ def next_opening(model: FederatedModel) -> datetime:
     return max(timezone.now(), last.ended_at + timedelta(seconds=model.pause_seconds))
 
 
-def start_if_due(round_: Round) -> None:
+def start_if_due(round_: Round, *, now: datetime) -> None:
     """Open a scheduled round whose time has come."""
-    if round_.state == RoundState.SCHEDULED and round_.opens_at <= timezone.now():
+    if round_.state == RoundState.SCHEDULED and round_.opens_at <= now:
         start(round_)
 
 

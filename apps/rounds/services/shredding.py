@@ -14,6 +14,7 @@ from django.db import transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from apps.attempts import attempt
 from apps.audit import services as audit
 from apps.keys import services as keys
 from apps.rounds import stores
@@ -24,7 +25,10 @@ SCRATCH_SECONDS = 24 * 3600
 
 
 def shred_old_rounds() -> list[Round]:
-    """Shred every ended round whose replay window is over; returns them."""
+    """Shred every ended round whose replay window is over; returns those that are shredded.
+
+    One whose files or key cannot be destroyed now does not keep the others; a later tick tries it again.
+    """
     ended = Round.objects.filter(ended_at__isnull=False, shredded_at__isnull=True).select_related("model")
     due = [
         round_
@@ -32,13 +36,14 @@ def shred_old_rounds() -> list[Round]:
         if round_.ended_at
         and round_.ended_at + timedelta(days=round_.round_policy().replay_window_days) < timezone.now()
     ]
-    for round_ in due:
-        shred_round(round_)
-    return due
+    return [round_ for round_ in due if attempt(shred_round, round_)]
 
 
-def shred_round(round_: Round) -> None:
-    """Destroy a round's staging key, its segments and its envelopes; intent, act and completion are logged."""
+def shred_round(round_: Round) -> bool:
+    """Destroy a round's staging key, its segments and its envelopes; intent, act and completion are logged.
+
+    True when it is done, by this call or another one.
+    """
     # once, however often the act fails
     detail = {"kid": round_.staging_kid}
     audit.append_once(round_.label, "round.shredding_begun", actor=SYSTEM, round=round_.label, detail=detail)
@@ -51,6 +56,7 @@ def shred_round(round_: Round) -> None:
         round_.updates.update(staged_key=None)
         if Round.objects.filter(pk=round_.pk, shredded_at__isnull=True).update(shredded_at=Now()):
             audit.append("round.shredded", actor=SYSTEM, round=round_.label, detail=detail)
+    return True
 
 
 def partial_directories() -> list[Path]:

@@ -1,10 +1,14 @@
-"""Changes of state: conditional writes that the table of states allows. What they return says who was first."""
+"""Changes of state: conditional writes that the table of states allows. What they return says who was first.
+
+Who changes a state also logs it, in the same transaction.
+"""
 
 from collections.abc import Iterable
 from typing import Any
 
 from django.db.models import QuerySet
 
+from apps.audit import services as audit
 from apps.rounds.models import Round, Update
 from boltz_core.rounds.states import ROUND, UPDATE, RoundState, UpdateState, check_transition
 
@@ -33,3 +37,14 @@ def move_updates(updates: QuerySet[Update], expected: Iterable[UpdateState], wan
     for source in sources:
         check_transition(UPDATE, source, wanted)
     return updates.filter(state__in=sources).update(state=wanted, **fields)
+
+
+def log_decision(update: Update, detail: dict[str, object]) -> None:
+    """What we decided on an update, under its client's pseudonym; in the transaction of the change."""
+    audit.append(
+        "update.decided",
+        actor=SYSTEM,
+        subject=update.client.pseudonym,
+        round=update.round.label,
+        detail={"upload_id": update.pk, **detail},
+    )

@@ -5,8 +5,10 @@ import pytest
 from apps.audit import services as audit
 from apps.audit.models import LogEntry
 from apps.clients.models import Client, ClientKey, Organisation
+from apps.rounds.models import Update
 from boltz_client.errors import FederatedClientError
 from tests.apps.admin.pages import decision_page, errors_of, keep_connections_open, list_page, row_page, text_of
+from tests.apps.mesh import MODEL, data
 
 
 @pytest.fixture
@@ -73,6 +75,52 @@ def test_a_revoked_client_is_kept_out_and_its_key_is_dead(browser, mesh):
         revoked.record()
 
 
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("before", [[], ["suspend"], ["revoke"]])
+def test_an_operator_erases_a_client_that_is_active_suspended_or_revoked(browser, operator, mesh, before):
+    mesh.client("alpha")
+    client, kid = Client.objects.get(), ClientKey.objects.get().kid
+    for decision in before:
+        decide(browser, client, decision)
+    enrolled = LogEntry.objects.get(type="client.enrolled")
+
+    page = browser.get(decision_page(client, "erase"))
+    assert "cannot be undone" in text_of(page)
+    assert errors_of(browser.post(decision_page(client, "erase"), {})) == {"reason": ["This field is required."]}
+    decide(browser, client, "erase", "asked by letter of 3 May")
+
+    found = Client.objects.get()
+    assert (found.state, found.region, found.keys.get().state) == ("erased", "", "revoked")
+    assert found.name.startswith("erased-")
+    assert found.keys.get().kid == kid
+    assert audit.read_detail(enrolled) is None
+    assert last_entry("subject.forgotten").actor == last_entry("client.erased").actor == audit.actor_of(operator)
+
+
+def test_the_log_keeps_why_an_operator_erased_a_client_though_its_details_are_gone(browser, operator, mesh):
+    mesh.client("alpha")
+    client = Client.objects.get()
+    for _ in range(2):
+        decide(browser, client, "erase", "asked by letter of 3 May")
+    entry = LogEntry.objects.get(type="client.erasure_ordered")
+    assert entry.actor == audit.actor_of(operator)
+    assert audit.read_detail(entry) == {"client": client.pseudonym, "reason": "asked by letter of 3 May"}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_a_client_that_is_erased_by_an_operator_has_sent_is_destroyed(browser, mesh):
+    mesh.make_model(target=10)
+    mesh.client("alpha").participate_in_round(MODEL, data(1), round_number=1)
+    mesh.work()
+    client = Client.objects.get()
+    decide(browser, client, "revoke")
+    assert mesh.files("inbox")
+    decide(browser, client, "erase")
+    update = Update.objects.get()
+    assert (update.state, update.claims, update.staged_key) == ("erased", None, None)
+    assert mesh.files("inbox") == mesh.files("staged") == []
+
+
 def test_a_client_is_assigned_to_an_organisation_and_taken_out_again(browser, mesh):
     mesh.client("alpha")
     client, firm = Client.objects.get(), Organisation.objects.create(name="Harbor")
@@ -102,12 +150,14 @@ def test_a_page_offers_the_decisions_that_its_state_allows(browser, mesh, approv
     def offered():
         return [decision.name for decision in browser.get(row_page(client)).context["decisions"]]
 
-    assert offered() == ["approve", "organisation", "revoke"]
+    assert offered() == ["approve", "organisation", "revoke", "erase"]
     decide(browser, client, "approve")
-    assert offered() == ["suspend", "organisation", "revoke"]
+    assert offered() == ["suspend", "organisation", "revoke", "erase"]
     decide(browser, client, "suspend")
-    assert offered() == ["resume", "organisation", "revoke"]
+    assert offered() == ["resume", "organisation", "revoke", "erase"]
     decide(browser, client, "revoke")
+    assert offered() == ["erase"]
+    decide(browser, client, "erase")
     assert offered() == []
 
 

@@ -80,6 +80,8 @@ def test_updates_that_wait_or_stall_are_named(browser, mesh, settings):
         ("reconciler", timedelta(minutes=1), "old"),
         ("beat", timedelta(seconds=50), "alive"),
         ("beat", timedelta(seconds=70), "old"),
+        ("limits", timedelta(seconds=50), "alive"),
+        ("limits", timedelta(seconds=70), "old"),
     ],
 )
 def test_a_process_is_missed_after_its_own_time(kind, silent_for, state):
@@ -93,6 +95,7 @@ def test_processes_that_were_never_seen_are_named_too(db):
         ("control-worker", "never"),
         ("beat", "never"),
         ("reconciler", "never"),
+        ("limits", "never"),
         ("tick", "never"),
     }
 

@@ -47,6 +47,15 @@ def test_aggregating_now_seals_and_freezes_and_the_workers_publish(browser, oper
     assert "there is nothing to aggregate" in errors_of(refused)["__all__"][0]
 
 
+def test_aggregating_below_the_quorum_is_refused_as_the_page_says_and_the_round_stays_open(browser, mesh):
+    mesh.make_model(target=10, quorum=2)
+    said = text_of(browser.get(decision_page(mesh.round(), "aggregate")))
+    assert "while it has fewer updates than its quorum that is refused, and it stays open" in said
+    refused = browser.post(decision_page(mesh.round(), "aggregate"))
+    assert "it stays open" in errors_of(refused)["__all__"][0]
+    assert mesh.round().state == "open"
+
+
 def test_a_round_that_has_failed_is_run_again(browser, operator, open_round, mesh):
     browser.post(decision_page(open_round, "aggregate"))
     assert runs.begin_run(open_round.pk)

@@ -3,7 +3,7 @@
 import pytest
 
 from apps import dispatch
-from apps.aggregation.services import reconciliation, runs
+from apps.aggregation.services import runs
 from tests.apps.aggregation.wide_rounds import SEGMENT, WideRounds
 from tests.apps.places import alpha, joined, layout, model, place
 
@@ -37,8 +37,6 @@ def messages(monkeypatch):
     monkeypatch.setattr(dispatch, "publish", lambda task, *ids: sent.append((task, *ids)) or True)
     monkeypatch.setattr(dispatch._publisher, "put", lambda task, ids: sent.append((task, *ids)) or True)
     monkeypatch.setattr(runs.celery, "chord", Chord)
-    # it would close the connection that a test's transaction is in
-    monkeypatch.setattr(reconciliation, "close_old_connections", lambda: None)
     return sent
 
 

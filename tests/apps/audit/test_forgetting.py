@@ -4,6 +4,7 @@ from apps.audit import services as audit
 from apps.audit.models import LogDetail, LogEntry, Subject
 from apps.keys import services as keys
 from boltz_protocol.errors import NotNowError
+from tests.apps.faults import can_be_destroyed_again, cannot_be_destroyed
 from tests.apps.together import together
 
 
@@ -53,6 +54,20 @@ def test_a_crash_between_deed_and_entry_is_mended_by_the_tick(subject):
     keys.key_store().destroy(Subject.objects.get().kid)
     assert audit.finish_forgetting() == 1
     assert types()[-1] == "subject.forgotten"
+
+
+def test_a_subject_whose_key_cannot_be_destroyed_does_not_keep_the_others(subject, caplog):
+    other = audit.new_subject("client")
+    for pseudonym in (subject, other):
+        audit.begin_forgetting(pseudonym, actor="system")
+    files = [keys.key_store()._path(kid) for kid in Subject.objects.order_by("pk").values_list("kid", flat=True)]
+    cannot_be_destroyed(files[0])
+    assert audit.finish_forgetting() == 1
+    assert "IsADirectoryError" in caplog.text
+    assert not files[1].exists()
+    assert Subject.objects.filter(forgotten_at__isnull=True).count() == 1
+    can_be_destroyed_again(files[0])
+    assert audit.finish_forgetting() == 1
 
 
 def test_work_under_way_for_a_forgotten_subject_is_logged_without_its_detail(subject):

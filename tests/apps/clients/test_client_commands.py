@@ -3,6 +3,7 @@ from io import StringIO
 import pytest
 from django.core.management import CommandError, call_command
 
+from apps.audit import selectors as log
 from apps.clients import selectors
 from tests.apps.signed_requests import enrolled
 
@@ -21,6 +22,11 @@ def test_a_token_is_printed_alone_so_that_it_can_be_piped(mesh_http, settings):
     assert "2 client(s) of Acme" in err
     assert enrolled(mesh_http, "alpha", token=out.strip()).record.organisation == "Acme"
     assert selectors.tokens_of("Acme").get().note == "for the pilot"
+
+
+def test_the_log_says_that_a_token_was_made_by_a_command(db):
+    make_token("--organisation", "Acme")
+    assert log.entries_of_type("token.made").get().actor == "command-line"
 
 
 @pytest.mark.parametrize("wrong", [["--uses", "0"], ["--days", "0"], ["--days", "400"], ["--kind", "hedge_fund"]])

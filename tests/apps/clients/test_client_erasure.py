@@ -72,6 +72,11 @@ def test_leaving_again_is_answered_in_the_same_way(alpha):
     assert log.entries_of_type("subject.forgotten").count() == 1
 
 
+def test_who_leaves_with_a_body_is_refused_since_nobody_would_read_it(alpha):
+    assert refusal(alpha.request("DELETE", ME, body=b"{}")) == (422, "malformed_message")
+    assert Client.objects.get().state == "active"
+
+
 def test_an_erased_client_is_a_stranger_for_all_else(alpha):
     alpha.delete(ME)
     assert refusal(alpha.get(ME)) == (401, "authentication_failed")

@@ -158,6 +158,42 @@ def test_where_operators_approve_a_token_does_it_for_them(newcomer, settings):
     assert read(ask(newcomer, token=token()), ClientRecord).status == "active"
 
 
+def test_a_token_that_is_given_later_lets_in_a_client_that_waits(newcomer, settings):
+    settings.BOLTZ_ENROLMENT = "approval"
+    ask(newcomer)
+    answer = ask(newcomer, token=token(max_uses=2))
+    record = read(answer, ClientRecord)
+    assert (answer.status_code, record.status, record.organisation) == (200, "active", "Acme")
+    client = Client.objects.get()
+    assert (client.state, client.organisation.name, EnrolmentToken.objects.get().uses) == ("active", "Acme", 1)
+    assert newcomer.get(ME).content == answer.content
+    entry = log.entries_of_type("client.let_in").get()
+    assert (entry.actor, entry.subject) == (client.pseudonym, client.pseudonym)
+    detail = {"client": client.id, "organisation": "Acme", "token": EnrolmentToken.objects.get().pk}
+    assert audit.read_detail(entry) == detail
+
+
+@pytest.mark.parametrize("changes", [{"kind": "partner_firm"}, {"valid_for": timedelta(days=-1)}])
+def test_a_token_given_later_that_does_not_count_is_refused_and_the_client_waits_on(newcomer, settings, changes):
+    settings.BOLTZ_ENROLMENT = "approval"
+    ask(newcomer)
+    for text in ("bt_guess", token(**changes)):
+        assert refusal(ask(newcomer, token=text)) == (403, "token_refused")
+    assert (Client.objects.get().state, EnrolmentToken.objects.get().uses) == ("pending", 0)
+    assert log.entries_of_type("enrolment.refused").exists()
+
+
+@pytest.mark.parametrize("state", ["active", "suspended"])
+def test_a_token_changes_nothing_for_a_client_that_is_in_and_is_not_used_up(newcomer, state):
+    ask(newcomer)
+    Client.objects.update(state=state)
+    text = token()
+    for given in (text, "bt_guess"):
+        record = read(ask(newcomer, token=given), ClientRecord)
+        assert (record.status, record.organisation) == (state, None)
+    assert EnrolmentToken.objects.get().uses == 0
+
+
 def test_strangers_cannot_make_an_endless_list_of_clients_that_wait(mesh_http, settings, monkeypatch):
     settings.BOLTZ_ENROLMENT = "approval"
     monkeypatch.setattr(enrolment_service, "MAX_WAITING_CLIENTS", 1)
@@ -203,6 +239,26 @@ def test_a_token_is_not_overspent_when_many_use_it_at_once(settings):
     outcomes = together(*[lambda name=name: clients.enrol(verified(name, text)) for name in "abcde"])
     assert sum(isinstance(outcome, tuple) for outcome in outcomes) == 2
     assert Client.objects.count() == EnrolmentToken.objects.get().uses == 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_waiting_client_that_sends_its_token_twice_at_once_uses_it_once(settings):
+    settings.BOLTZ_ENROLMENT = "approval"
+    signer, text = Signer(), token(max_uses=3)
+    clients.enrol(verified("alpha", signer=signer))
+    outcomes = together(*[lambda: clients.enrol(verified("alpha", text, signer=signer))] * 3)
+    assert {(record.status, created) for record, created in outcomes} == {("active", False)}
+    assert EnrolmentToken.objects.get().uses == 1
+    assert log.entries_of_type("client.let_in").count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_one_key_that_enrols_with_and_without_its_token_at_once_is_let_in(settings):
+    settings.BOLTZ_ENROLMENT = "approval"
+    signer, text = Signer(), token()
+    attempts = [verified("alpha", signer=signer), verified("alpha", text, signer=signer)]
+    together(*[lambda attempt=attempt: clients.enrol(attempt) for attempt in attempts])
+    assert (Client.objects.get().state, EnrolmentToken.objects.get().uses) == ("active", 1)
 
 
 @pytest.mark.django_db(transaction=True)

@@ -16,7 +16,7 @@ def test_a_key_is_rotated_and_the_rotation_logged(db, few_rsa_keys, use, current
     call_command("rotate_keys", "--use", use, stdout=out)
     assert out.getvalue().strip() == current().kid != old.kid
     entry = log.entries_of_type("key.rotated").get()
-    assert (entry.actor, audit.read_detail(entry)) == ("system", {"use": use, "kid": current().kid})
+    assert (entry.actor, audit.read_detail(entry)) == ("command-line", {"use": use, "kid": current().kid})
 
 
 def test_another_use_is_refused(db):

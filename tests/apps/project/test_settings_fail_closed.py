@@ -75,6 +75,16 @@ REFUSED = {
         "BOLTZ_KEY_GRACE_SECONDS is '599'; it must be a number of at least 600 and of at most 86400",
     ),
     "hsts for no time": (REAL | {"BOLTZ_HSTS_SECONDS": "0"}, "BOLTZ_HSTS_SECONDS is '0'"),
+    "a limit without what may come at once": (
+        REAL | {"BOLTZ_LIMIT_CLIENT": "20"},
+        "BOLTZ_LIMIT_CLIENT is '20'; it must be like 20/200 (so many a second, so many at once",
+    ),
+    "a limit that nobody can keep": (REAL | {"BOLTZ_LIMIT_ADDRESS": "0/10"}, "above 0 and at least 1"),
+    "a limit of nothing at once": (REAL | {"BOLTZ_LIMIT_REFUSED": "1/0"}, "BOLTZ_LIMIT_REFUSED is '1/0'"),
+    "a limit with a sign": (REAL | {"BOLTZ_LIMIT_LOG_IN": "-1/10"}, "BOLTZ_LIMIT_LOG_IN is '-1/10'"),
+    "a limit beyond all measure": (REAL | {"BOLTZ_LIMIT_ADDRESS": "1/1000001"}, "at most 1000000"),
+    "a quota of nothing": (REAL | {"BOLTZ_QUOTA_BYTES": "0"}, "it must be a whole number above 0, or off"),
+    "a quota with a unit": (REAL | {"BOLTZ_QUOTA_BYTES": "4G"}, "BOLTZ_QUOTA_BYTES is '4g'"),
     "half an attempt": (REAL | {"BOLTZ_MAX_ATTEMPTS": "0.5"}, "it must be a whole number above 0"),
 }
 ACCEPTED = {
@@ -84,6 +94,8 @@ ACCEPTED = {
     "development": DEVELOPMENT,
     "the least grace": REAL | {"BOLTZ_KEY_GRACE_SECONDS": "600"},
     "a level of logging in small letters": REAL | {"LOG_LEVEL": "warning"},
+    "no limits": REAL | {"BOLTZ_LIMIT_CLIENT": "off", "BOLTZ_QUOTA_REQUESTS": "OFF"},
+    "a limit below one a second": REAL | {"BOLTZ_LIMIT_LOG_IN": "0.01/5"},
     "hsts for a year": REAL | {"BOLTZ_HSTS_SECONDS": "31536000"},
 }
 

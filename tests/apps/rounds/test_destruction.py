@@ -1,8 +1,10 @@
 """What is destroyed and when: rounds after their replay window, scratch files, and all that an erased client has sent."""
 
+import errno
 import os
 import time
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from django.db.models import F
@@ -14,9 +16,10 @@ from apps.audit import services as audit
 from apps.clients import services as clients
 from apps.clients.models import Client
 from apps.keys import services as keys
-from apps.rounds import selectors, services, stores
-from apps.rounds.models import Round, Update
+from apps.rounds import selectors, services, stores, versions
+from apps.rounds.models import ModelVersion, Round, Update
 from apps.rounds.services import erasure, leases, shredding
+from tests.apps.faults import can_be_destroyed_again, cannot_be_destroyed
 from tests.apps.places import submit
 from tests.apps.unchanged import files, nothing_changes
 
@@ -93,11 +96,24 @@ def test_a_shredding_that_was_interrupted_is_finished(mesh, members, monkeypatch
 
     with monkeypatch.context() as fault:
         fault.setattr(stores, "delete_envelope", crash)
-        with pytest.raises(ZeroDivisionError):
-            services.shred_old_rounds()
+        assert services.shred_old_rounds() == []
     assert not keys.key_store().exists(round_.staging_kid)
     assert services.shred_old_rounds() == [round_]
     assert below("inbox") == []
+
+
+def test_a_round_that_cannot_be_shredded_does_not_keep_the_others(mesh, members, caplog):
+    stuck = end_round_days_ago(mesh, 31)
+    other = services.open_round(stuck.model)
+    services.abandon_round(other, actor="test", reason="test")
+    Round.objects.filter(pk=other.pk).update(ended_at=timezone.now() - timedelta(days=31))
+    envelope = stores.envelope_path(members[0].body_sha256)
+    cannot_be_destroyed(envelope)
+    assert services.shred_old_rounds() == [other]
+    assert "IsADirectoryError" in caplog.text
+    assert not keys.key_store().exists(other.staging_kid)
+    can_be_destroyed_again(envelope)
+    assert services.shred_old_rounds() == [stuck]
 
 
 def test_what_was_shredded_can_not_be_read_though_a_copy_of_the_file_was_kept(mesh, members):
@@ -133,10 +149,21 @@ def test_a_round_that_has_not_ended_is_never_shredded(members):
 
 def test_each_place_where_partial_files_are_made_is_swept(mesh, joined, monkeypatch):
     made = set()
-    real = stores.partial_file
+    real, publish = stores.partial_file, stores.publish_file
     monkeypatch.setattr(stores, "partial_file", lambda directory: made.add(directory) or real(directory))
+
+    def on_another_file_system(file, target):
+        if Path(file.name).parent == stores.scratch():
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        publish(file, target)
+
     submit(joined("alpha"))
+    # new weights are moved to where they belong, or copied there from another file system
+    monkeypatch.setattr(stores, "publish_file", on_another_file_system)
     mesh.finish_round()
+    version = ModelVersion.objects.latest("number")
+    versions.verify(version)
+    assert version.number == 1
     # those of a run go with it
     assert {directory for directory in made if directory.parent.name != "runs"} == set(shredding.partial_directories())
 

@@ -17,7 +17,7 @@ from apps.rounds.models import Round, Update
 from apps.rounds.services import key_rotation, leases
 from boltz_client import open_round, participation
 from boltz_client.update import seal_update
-from tests.apps.faults import raises
+from tests.apps.faults import can_be_destroyed_again, cannot_be_destroyed, raises
 from tests.apps.hostile_envelopes import descriptor_of, seal, send
 from tests.apps.mesh import data
 from tests.apps.places import submit, vector_of
@@ -182,10 +182,26 @@ def test_an_act_that_fails_again_and_again_is_announced_once(place, rotate, monk
     with monkeypatch.context() as fault:
         fault.setattr(key_rotation.keys, "destroy_retired_key", raises(OSError(30, "read-only file system")))
         for _ in range(3):
-            with pytest.raises(OSError, match="read-only"):
-                services.destroy_retired_keys()
+            assert services.destroy_retired_keys() == []
     assert services.destroy_retired_keys() == [old]
     assert log.entries_of_type("key.destruction_begun").count() == 1
+
+
+def test_a_key_that_cannot_be_destroyed_does_not_keep_the_others(place, rotate, caplog):
+    stuck, other = rotate(seconds_ago=10**6), 43 * "k"
+    keys.key_store().put(other, use="enc", alg="RSA-OAEP-256", secret=b"private half")
+    long_ago = timezone.now() - timedelta(days=365)
+    MeshKey.objects.create(kid=other, use="enc", state="retired", public={}, not_before=long_ago, not_after=long_ago)
+    file = keys.key_store()._path(stuck)
+    cannot_be_destroyed(file)
+    assert services.destroy_retired_keys() == [other]
+    assert "IsADirectoryError" in caplog.text
+    assert set(MeshKey.objects.filter(use="enc").values_list("kid", "state")) >= {
+        (stuck, "retired"),
+        (other, "destroyed"),
+    }
+    can_be_destroyed_again(file)
+    assert services.destroy_retired_keys() == [stuck]
 
 
 def test_a_destruction_that_another_process_was_faster_with_is_logged_once(place, rotate, monkeypatch):
@@ -239,3 +255,22 @@ def test_receipts_from_before_a_rotation_of_the_signing_key_stay_the_same(place,
     key_rotation.rotate_signing_key(actor="test")
     assert send(place, body).content == first.content
     assert len(keys.key_set().successions) == 1
+
+
+# --- clocks -----------------------------------------------------------------------------------------------------------------
+
+
+def test_a_process_whose_clock_is_ahead_takes_and_keeps_a_key_for_its_full_time(place, rotate, monkeypatch):
+    old, right = rotate(seconds_ago=400), timezone.now
+    # nothing is passed in here that could be wrong: it is the clock of the whole process
+    monkeypatch.setattr(timezone, "now", lambda: right() + timedelta(minutes=10))
+    assert keys.is_usable(old)
+    assert key_rotation.destroy_retired_keys() == []
+
+
+def test_a_process_whose_clock_is_behind_retires_a_key_by_the_databases(place, monkeypatch):
+    old, right = keys.encryption_key().kid, timezone.now
+    monkeypatch.setattr(timezone, "now", lambda: right() - timedelta(minutes=16))
+    services.rotate_encryption_key(actor="test")
+    assert keys.is_usable(old)
+    assert key_rotation.destroy_retired_keys() == []

@@ -282,6 +282,23 @@ def test_what_a_barred_client_has_sent_is_left_out_at_the_freeze(round_, joined,
     assert audit.read_detail(log.entries_of_type("round.frozen").get())["members"] == 1
 
 
+def test_the_log_says_which_staged_updates_were_left_out_at_the_freeze(round_, joined):
+    kept, barred = submit(joined("alpha")), submit(joined("beta"))
+    services.process_update(barred.pk)
+    clients.suspend(barred.client, actor="operator_x", reason="test")
+    services.seal_round(round_, actor="system")
+    decide_all()
+    entries = log.entries_of_type("update.decided").order_by("created_at")
+    outcomes = [(entry.subject, audit.read_detail(entry)["outcome"]) for entry in entries]
+    theirs = barred.client.pseudonym
+    assert outcomes == [(theirs, "staged"), (kept.client.pseudonym, "staged"), (theirs, "expired")]
+    left_out = entries.last()
+    assert (left_out.round, audit.read_detail(left_out)) == (
+        "boltz-core/1",
+        {"upload_id": barred.pk, "outcome": "expired", "code": "client_suspended"},
+    )
+
+
 def test_what_a_client_has_sent_counts_when_it_is_resumed_before_the_freeze(round_, joined):
     update = submit(joined("alpha"))
     clients.suspend(update.client, actor="operator_x", reason="test")
@@ -378,3 +395,32 @@ def test_rows_can_be_named_in_lists(model, round_, place):
     assert str(participation) == "alpha in boltz-core round 1"
     assert str(update) == f"update {update.pk}"
     assert str(ModelVersion.objects.get()) == "boltz-core v0"
+
+
+# --- clocks -----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("off", [timedelta(minutes=10), -timedelta(minutes=10)], ids=["ahead", "behind"])
+def test_a_process_whose_clock_is_off_goes_by_the_databases_deadlines(model, off, monkeypatch):
+    # nothing is passed in here that could be wrong: it is the clock of the whole process
+    right = timezone.now
+    monkeypatch.setattr(timezone, "now", lambda: right() + off)
+    round_ = Round.objects.get()
+    Round.objects.update(closes_at=right() + timedelta(minutes=5))
+    services.advance_round(round_.pk)
+    assert state() == "open"
+    Round.objects.update(closes_at=right() - SECOND)
+    services.advance_round(round_.pk)
+    assert state() == "abandoned"
+
+
+def test_a_frozen_round_is_asked_for_again_in_time_though_a_clock_is_off(joined, monkeypatch):
+    right = timezone.now
+    for name in ("alpha", "beta", "gamma"):
+        submit(joined(name))
+    decide_all()
+    monkeypatch.setattr(timezone, "now", lambda: right() + timedelta(minutes=10))
+    services.seal_round(Round.objects.get(), actor="test")
+    services.advance_round(Round.objects.get().pk)
+    assert state() == "frozen"
+    assert Round.objects.get().next_kick_at < right() + timedelta(minutes=1)

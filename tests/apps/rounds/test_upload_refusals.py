@@ -339,6 +339,25 @@ def test_joining_again_names_the_same_upload_id(place):
         assert place.upload_id in place.client.post(f"{path}/participation", {}).text
 
 
+@pytest.mark.parametrize(
+    ("body", "content_type", "answer"),
+    [
+        (b"", "application/json", (422, "malformed_message")),
+        (b"\xff\x00", "application/json", (422, "malformed_message")),
+        (b"null", "application/json", (422, "malformed_message")),
+        (b"{} ", "application/json", (422, "malformed_message")),
+        (b'{"trust":1}', "application/json", (422, "malformed_message")),
+        (b"{}", "text/plain", (415, "unsupported_media_type")),
+    ],
+)
+def test_joining_with_anything_but_an_empty_object_is_refused(mesh_http, place, body, content_type, answer):
+    beta = enrolled(mesh_http, "beta")
+    path = place.path.rpartition("/updates/")[0]
+    with nothing_changes():
+        refused = beta.post(f"{path}/participation", body=body, content_type=content_type)
+        assert refusal(refused) == answer
+
+
 def test_joining_after_the_seal_is_refused(mesh_http, place):
     beta = enrolled(mesh_http, "beta")
     services.seal_round(Round.objects.get(), actor="test")

@@ -92,6 +92,19 @@ def test_what_nobody_foresaw_is_logged(caplog):
 
 
 @pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device", "/srv/keys"), "storage_unavailable: No space left on device"),
+        (OperationalError("key 42"), "database_unavailable: OperationalError"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
+)
+def test_what_is_away_is_logged_without_what_it_was_asked(error, said, caplog):
+    answer(error)
+    assert caplog.messages == [said]
+
+
+@pytest.mark.parametrize(
     ("error", "seconds"),
     [
         (OperationalError("m"), "5"),

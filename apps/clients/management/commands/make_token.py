@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand, CommandError
 from apps.clients import services
 from apps.clients.models import KIND_VALUES
 
-SYSTEM = "system"
+ACTOR = "command-line"
 
 
 class Command(BaseCommand):
@@ -31,7 +31,7 @@ class Command(BaseCommand):
             raise CommandError("--uses must be at least 1, --days more than 0 and at most 366")
         text, token = services.make_token(
             organisation=options["organisation"],
-            actor=SYSTEM,
+            actor=ACTOR,
             kind=options["kind"],
             max_uses=options["uses"],
             valid_for=timedelta(days=options["days"]),

@@ -8,7 +8,7 @@ from django.core.management.base import BaseCommand, CommandError
 from apps.rounds.services import key_rotation
 from boltz_protocol.errors import BoltzError
 
-SYSTEM = "system"
+ACTOR = "command-line"
 
 
 class Command(BaseCommand):
@@ -24,7 +24,7 @@ class Command(BaseCommand):
         """Rotate it and print the new key's id."""
         rotate = key_rotation.rotate_signing_key if options["use"] == "sig" else key_rotation.rotate_encryption_key
         try:
-            key = rotate(actor=SYSTEM)
+            key = rotate(actor=ACTOR)
         except BoltzError as error:
             raise CommandError(error.message) from error
         self.stdout.write(key.kid)

@@ -1,0 +1,1 @@
+"""Django's own backend for PostgreSQL, but for how a kept connection is looked at before it is used."""
