@@ -61,7 +61,7 @@ def measure_size(parameters: int, bodies: int, *, repeat: int) -> dict[str, str 
     }
 
 
-def bare_head(body: bytearray) -> bytes:
+def bare_head(body: memoryview) -> bytes:
     """The length of a body."""
     return len(body).to_bytes(LENGTH_BYTES, "big")
 
@@ -83,7 +83,7 @@ def bare_servers(folder: Path, *, durable: bool) -> Iterator[int]:
 
 
 def seconds_to_send(
-    requests: list[tuple[bytes, bytearray]], port: int, answer: bytes, *, senders: int = SENDERS
+    requests: list[tuple[bytes, memoryview]], port: int, answer: bytes, *, senders: int = SENDERS
 ) -> float:
     """Send every request, each sender its share over one connection, until the last answer."""
     failures: list[str] = []
@@ -101,7 +101,7 @@ def seconds_to_send(
     return time.perf_counter() - started
 
 
-def send(requests: list[tuple[bytes, bytearray]], port: int, answer: bytes, failed: Callable[[str], None]) -> None:
+def send(requests: list[tuple[bytes, memoryview]], port: int, answer: bytes, failed: Callable[[str], None]) -> None:
     """Send requests one after the other over one connection, and read each answer."""
     with socket.create_connection((ports.LOOPBACK, port), timeout=120) as connection:
         for head, body in requests:

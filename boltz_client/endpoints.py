@@ -88,7 +88,7 @@ class Endpoints:
         call = _json("POST", f"{model_path(model)}/rounds/{number}/participation", {})
         return self.transport.call(call, signer=self._signer()).read(Participation)
 
-    def send_update(self, place: Participation, body: bytes | bytearray, *, body_sha256: bytes) -> SignedDocument:
+    def send_update(self, place: Participation, body: bytes | memoryview, *, body_sha256: bytes) -> SignedDocument:
         """Send an envelope; the answer is the receipt."""
         call = Call(
             "PUT",

@@ -1,4 +1,4 @@
-"""Ask until it is so: every 100 ms at first, then as often as keeps what is waited too long to a fifth of the wait."""
+"""Ask until it is so: every 100 ms at first, then as often as keeps what is waited too long to a tenth of the wait."""
 
 import math
 from collections.abc import Callable
@@ -13,7 +13,7 @@ SHORTEST_SECONDS = 0.001
 FIRST_SECONDS = 0.1
 LONGEST_SECONDS = 5.0
 # of the time that was waited already
-SHARE = 0.2
+SHARE = 0.1
 
 
 def poll(

@@ -56,7 +56,7 @@ class Call:
     path: str
     params: Mapping[str, str] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
-    body: bytes | bytearray | None = None
+    body: bytes | memoryview | None = None
     content_type: str | None = None
     body_sha256: bytes | None = None
     progress: str = ""
@@ -213,7 +213,7 @@ def _checked(base_url: str) -> httpx.URL:
     return url
 
 
-def _blocks(body: bytes | bytearray, progress: Progress) -> Iterator[bytes]:
+def _blocks(body: bytes | memoryview, progress: Progress) -> Iterator[bytes]:
     view = memoryview(body)
     for start in range(0, len(view), BLOCK_BYTES):
         yield bytes(view[start : start + BLOCK_BYTES])

@@ -84,10 +84,17 @@ class KeptVersion:
         Raises:
             LocalError: the file has been cut since it was found to be whole.
         """
+        # numpy asks for huge pages, which a bytes object of this size does not get
+        content = np.empty(self.manifest.weights_bytes, np.uint8)
+        with self.path.open("rb", buffering=0) as file:
+            if file.readinto(content.data) != content.nbytes:
+                raise self._cut()
         try:
-            return tensors.decode_safetensors(self.path.read_bytes(), self.layout)
+            vector = tensors.decode_safetensors(content.data, self.layout)
         except SenderError as error:
             raise self._cut() from error
+        vector.flags.writeable = False
+        return vector
 
     def subtract_from(self, vector: Float32Vector) -> None:
         """Take the weights from `vector` in place, block by block, without a second copy of the model.

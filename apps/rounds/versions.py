@@ -173,14 +173,25 @@ class WeightsReader:
 
     def __init__(self, version: ModelVersion, layout: tensors.Layout) -> None:
         verify(version)
+        self._version = version
         self._file = open_stored(version)
         self._start = version.weights_bytes - layout.data_bytes
 
     def read(self, start: int, stop: int) -> NDArray[np.float32]:
         """Parameters [start, stop), float32."""
+        out = np.empty(stop - start, "<f4")
+        self.read_into(start, out)
+        return out
+
+    def read_into(self, start: int, out: NDArray[np.float32]) -> None:
+        """The parameters from `start` on, as many as `out` holds.
+
+        Raises:
+            DamagedVersionError: the file ends too early.
+        """
         self._file.seek(self._start + 4 * start)
-        raw = self._file.read(4 * (stop - start))
-        return np.frombuffer(raw, dtype="<f4")
+        if self._file.readinto(out.data.cast("B")) != out.nbytes:
+            raise DamagedVersionError(f"the weights of {self._version} end too early")
 
     def close(self) -> None:
         """Close the file."""

@@ -16,7 +16,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
     """Django's, with a cheaper look."""
 
     def close_if_health_check_failed(self) -> None:
-        """Close a connection that is not usable any more; as Django does, but without a statement where all is quiet."""
+        """Close a connection that is not usable any more, as Django does; ask only where there is something to read."""
         connection = self.connection
         if connection is None or connection.closed or self.errors_occurred or not is_quiet(connection.fileno()):
             super().close_if_health_check_failed()

@@ -70,14 +70,16 @@ def test_waiting_for_the_result_tells_the_version_it_went_into(mesh, client, dat
     assert result.refreshed().decided
 
 
-def test_a_wait_ends_with_its_time_and_backs_off_from_50_ms_to_5_s(mesh, client, data):
+def test_a_wait_ends_with_its_time_and_backs_off_from_100_ms_to_5_s(mesh, client, data):
     result = client.participate_in_round("boltz-core", data, wait_for_result=60)
     assert result.status.state == "staged"
     assert not result.decided
     slept = mesh.clock.slept
-    assert slept[:5] == [0.05] * 5
-    # what is waited too long is at most a fifth of what had been waited before
-    assert all(pause <= max(0.05, 0.2 * sum(slept[:index]) + 1e-9) for index, pause in enumerate(slept))
+    assert slept[:10] == [0.1] * 10
+    # what is waited too long is at most a tenth of what had been waited before
+    assert all(pause <= max(0.1, 0.1 * sum(slept[:index]) + 1e-9) for index, pause in enumerate(slept))
+    # an update is not asked for as soon as it was sent
+    assert mesh.count("GET .*/updates/") == len(slept)
     assert slept[:-1] == sorted(slept[:-1])
     assert max(slept) == 5.0
     assert sum(slept) == pytest.approx(60, abs=0.001)

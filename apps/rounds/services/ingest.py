@@ -161,6 +161,7 @@ class last_step_of:  # noqa: N801 - reads as a phrase in a with statement
         self._base = round_.base
         self._layout = layout
         self._readers: list[versions.WeightsReader] = []
+        self._parts = [np.empty(SEGMENT_PARAMETERS, "<f4") for _ in range(2)]
 
     def __enter__(self) -> Callable[[int], np.ndarray] | None:
         if self._base is None or self._base.base is None:
@@ -174,10 +175,13 @@ class last_step_of:  # noqa: N801 - reads as a phrase in a with statement
         return self._segment
 
     def _segment(self, index: int) -> np.ndarray:
+        """Valid until the next one is asked for."""
         start = index * SEGMENT_PARAMETERS
-        stop = min(start + SEGMENT_PARAMETERS, self._layout.parameters)
-        now, before = (reader.read(start, stop) for reader in self._readers)
-        return now - before
+        count = min(SEGMENT_PARAMETERS, self._layout.parameters - start)
+        now, before = (part[:count] for part in self._parts)
+        for reader, part in zip(self._readers, (now, before), strict=True):
+            reader.read_into(start, part)
+        return np.subtract(now, before, out=now)
 
     def __exit__(self, *_: object) -> None:
         for reader in self._readers:

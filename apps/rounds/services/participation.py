@@ -2,7 +2,7 @@
 
 import secrets
 
-from django.db import transaction
+from django.db import connection, transaction
 
 from apps.audit import services as audit
 from apps.clients.models import Client
@@ -10,6 +10,10 @@ from apps.rounds.models import Participation, Round
 from apps.rounds.services import lifecycle
 
 UPLOAD_ID_BYTES = 16
+JOIN = """
+    INSERT INTO rounds_participation (round_id, client_id, upload_id, joined_at) VALUES (%s, %s, %s, now())
+    ON CONFLICT (round_id, client_id) DO NOTHING
+"""
 
 
 def join_round(round_: Round, client: Client) -> Participation:
@@ -23,11 +27,11 @@ def join_round(round_: Round, client: Client) -> Participation:
         if joined:
             return joined
         lifecycle.hold_open(round_)
-        participation, created = Participation.objects.get_or_create(
-            round=round_, client=client, defaults={"upload_id": secrets.token_urlsafe(UPLOAD_ID_BYTES)}
-        )
-        if created:
-            audit.append(
-                "round.joined", actor=client.pseudonym, subject=client.pseudonym, round=round_.label, detail={}
-            )
-        return participation
+        upload_id = secrets.token_urlsafe(UPLOAD_ID_BYTES)
+        with connection.cursor() as cursor:
+            cursor.execute(JOIN, [round_.pk, client.pk, upload_id])
+            if cursor.rowcount != 1:
+                # another request of the same client was first, and has committed
+                return Participation.objects.get(round=round_, client=client)
+        audit.append("round.joined", actor=client.pseudonym, subject=client.pseudonym, round=round_.label, detail={})
+        return Participation(round=round_, client=client, upload_id=upload_id)

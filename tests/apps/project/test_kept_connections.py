@@ -30,7 +30,7 @@ def hang_up(pid):
 
 
 def test_a_quiet_connection_is_used_without_a_question(kept, monkeypatch):
-    monkeypatch.setattr(type(kept), "is_usable", lambda self: pytest.fail("it was asked"))
+    monkeypatch.setattr(type(kept), "is_usable", lambda _self: pytest.fail("it was asked"))
     pid = next_request(kept)
     assert next_request(kept) == pid
 
