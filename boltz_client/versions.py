@@ -8,6 +8,7 @@ stay in their file until they are asked for, and can be read twice: a round need
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -82,17 +83,16 @@ class KeptVersion:
         """The weights, read-only.
 
         Raises:
-            LocalError: the file has been cut since it was found to be whole.
+            LocalError: the file was cut or removed after it had been found to be whole.
         """
         # numpy asks for huge pages, which a bytes object of this size does not get
         content = np.empty(self.manifest.weights_bytes, np.uint8)
-        with self.path.open("rb", buffering=0) as file:
-            if file.readinto(content.data) != content.nbytes:
-                raise self._cut()
+        with self._opened() as file:
+            self._read_into(file, content.data)
         try:
             vector = tensors.decode_safetensors(content.data, self.layout)
         except SenderError as error:
-            raise self._cut() from error
+            raise self._changed() from error
         vector.flags.writeable = False
         return vector
 
@@ -100,15 +100,14 @@ class KeptVersion:
         """Take the weights from `vector` in place, block by block, without a second copy of the model.
 
         Raises:
-            LocalError: the file has been cut since it was found to be whole.
+            LocalError: as `read`.
         """
         block = np.empty(BLOCK_PARAMETERS, "<f4")
-        with self.path.open("rb", buffering=0) as file:
+        with self._opened() as file:
             file.seek(self._start)
             for start in range(0, len(vector), BLOCK_PARAMETERS):
                 part = vector[start : start + BLOCK_PARAMETERS]
-                if file.readinto(block[: len(part)].data) != part.nbytes:
-                    raise self._cut()
+                self._read_into(file, block[: len(part)].data.cast("B"))
                 part -= block[: len(part)]
 
     @property
@@ -116,8 +115,22 @@ class KeptVersion:
         """Where the numbers begin in the file."""
         return self.manifest.weights_bytes - self.layout.data_bytes
 
-    def _cut(self) -> LocalError:
-        return LocalError(f"{self.path} was cut while it was read; call again", code="home_damaged")
+    def _opened(self) -> FileIO:
+        try:
+            return FileIO(self.path)
+        except OSError as error:
+            raise self._changed() from error
+
+    def _read_into(self, file: FileIO, view: memoryview) -> None:
+        """Fill the view; a single read of a large file may give less."""
+        while view:
+            count = file.readinto(view)
+            if not count:
+                raise self._changed()
+            view = view[count:]
+
+    def _changed(self) -> LocalError:
+        return LocalError(f"{self.path} was changed while it was in use; call again", code="home_damaged")
 
     def pulled(self) -> PulledModel:
         """The version with its weights in memory."""

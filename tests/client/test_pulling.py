@@ -5,7 +5,7 @@ import io
 import numpy as np
 import pytest
 
-from boltz_client.errors import DataError, UntrustedMeshError
+from boltz_client.errors import DataError, LocalError, UntrustedMeshError
 from boltz_client.progress import SHOWN_FROM_BYTES, Progress
 from boltz_protocol import codec
 from boltz_protocol.signing import Purpose
@@ -120,3 +120,22 @@ def test_long_transfers_show_progress_on_a_terminal_only():
     assert terminal.getvalue().startswith("\rfetching boltz-core  0.0 of 16.8 MB  0 %")
     assert terminal.getvalue().endswith("16.8 of 16.8 MB  100 %\n")
     assert terminal.getvalue().count("\r") == 101
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda path: path.unlink(), lambda path: path.write_bytes(b"cut")], ids=["gone", "cut"]
+)
+def test_weights_that_vanish_during_training_are_said_by_name(mesh, client, data, damage):
+    class Vandal:
+        """Training takes time, and other programs go on."""
+
+        def train(self, weights, X, y):
+            damage(kept_files(client)[0])
+            return dict(weights)
+
+        def evaluate(self, weights, X, y):
+            return {}
+
+    with pytest.raises(LocalError, match=r"safetensors was changed while it was in use; call again"):
+        client.participate_in_round("boltz-core", data, trainer=Vandal())
+    assert client.participate_in_round("boltz-core", data).receipt
