@@ -51,7 +51,9 @@ def check_forgotten(mesh, upload, name, *, files_gone=True):
     assert refusal(upload.client.get(ME)) == FAILED
     assert upload.client.delete(ME).status_code == 204
     if files_gone:
-        mesh.until(lambda: not files_of(mesh, upload.upload_id), "no byte of it is left")
+        mesh.until(
+            lambda: not files_of(mesh, upload.upload_id), f"no byte of {files_of(mesh, upload.upload_id)} is left"
+        )
 
 
 def check_round(mesh, model, members, *, apart):
