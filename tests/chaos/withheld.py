@@ -20,6 +20,9 @@ from tests.chaos.extra_programs import extra
 from tests.chaos.faults import paused
 from tests.chaos.wire_faults import ANSWER_SECONDS, head_of
 
+# a kept connection may be one to a web server that another test has killed
+NOTHING_KEPT = httpx.Limits(max_keepalive_connections=0)
+
 pytest.register_assert_rewrite("tests.chaos.departures", "tests.chaos.hostile_rounds")
 
 NO_LIMITS = dict.fromkeys(
@@ -40,7 +43,7 @@ def wire(mesh):
     """HTTP to the mesh without the SDK; no partial file is left from programs that other tests have killed."""
     for path in (mesh.directory / "data").glob("*/*.part"):
         path.unlink()
-    with httpx.Client(base_url=mesh.url, timeout=ANSWER_SECONDS, trust_env=False) as connection:
+    with httpx.Client(base_url=mesh.url, timeout=ANSWER_SECONDS, trust_env=False, limits=NOTHING_KEPT) as connection:
         yield connection
 
 
@@ -52,7 +55,7 @@ def unlimited(mesh, wire):
     url = f"http://{ports.LOOPBACK}:{port}"
     with (
         extra(mesh, web, name="unlimited-web", settings=NO_LIMITS),
-        httpx.Client(base_url=url, timeout=ANSWER_SECONDS, trust_env=False) as connection,
+        httpx.Client(base_url=url, timeout=ANSWER_SECONDS, trust_env=False, limits=NOTHING_KEPT) as connection,
     ):
         mesh.until(lambda: is_ready(connection), "the second web server is ready")
         yield connection
