@@ -20,6 +20,8 @@ from boltz_protocol.messages import Message
 
 M = TypeVar("M", bound=Message)
 
+# code of a file that is not what was written
+DAMAGED = "home_damaged"
 HOME_VARIABLE = "BOLTZ_CLIENT_HOME"
 MAX_FILE_BYTES = 4 << 20
 
@@ -71,7 +73,7 @@ class Home:
             return codec.decode(raw, kind, max_bytes=MAX_FILE_BYTES)
         except MalformedMessageError as error:
             raise LocalError(
-                f"{path} is damaged ({error.message}); move it away and call again", code="home_damaged"
+                f"{path} is damaged ({error.message}); move it away and call again", code=DAMAGED
             ) from error
 
     def write(self, message: Message, *parts: str, exclusive: bool = False) -> None:

@@ -63,7 +63,7 @@ def retry_after_seconds(header: str | None, *, now: float) -> float | None:
     if header is None:
         return None
     text = header.strip()
-    if text.isascii() and text.isdecimal():
+    if text.isdecimal():
         return float(text)
     try:
         moment = parsedate_to_datetime(header)

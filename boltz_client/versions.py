@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from boltz_client import artifact, dataset
 from boltz_client.endpoints import Endpoints
 from boltz_client.errors import LocalError, UntrustedMeshError
-from boltz_client.home import Home
+from boltz_client.home import DAMAGED, Home
 from boltz_client.pinning import MeshKeys
 from boltz_protocol import tasks, tensors
 from boltz_protocol.errors import SenderError
@@ -130,7 +130,7 @@ class KeptVersion:
             view = view[count:]
 
     def _changed(self) -> LocalError:
-        return LocalError(f"{self.path} was changed while it was in use; call again", code="home_damaged")
+        return LocalError(f"{self.path} was changed while it was in use; call again", code=DAMAGED)
 
     def pulled(self) -> PulledModel:
         """The version with its weights in memory."""
@@ -164,17 +164,27 @@ class VersionCache:
         return version
 
     def at_hand(self, model: str, number: int, weights_sha256: str) -> KeptVersion | None:
-        """The version that was pulled last, if it is this one and its weights are whole; asks nobody."""
+        """The version that was pulled last, if it is this one, verified and whole. None: pull it."""
         document = self._manifest_at_hand(model)
         if document is None:
             return None
-        manifest = self._keys.verify(document, VersionManifest, purpose=Purpose.MANIFEST)
+        try:
+            manifest = self._keys.verify(document, VersionManifest, purpose=Purpose.MANIFEST)
+        except UntrustedMeshError:
+            # kept from a mesh that is not trusted any more, or altered here: the mesh of today is asked
+            return None
         if (manifest.model, manifest.number, manifest.weights_sha256) != (model, number, weights_sha256):
             return None
         return self._kept(manifest)
 
     def _manifest_at_hand(self, model: str) -> SignedDocument | None:
-        return self._home.read(SignedDocument, *_manifest_parts(model))
+        """The manifest that was pulled last; a damaged one is no loss, since the mesh has it too."""
+        try:
+            return self._home.read(SignedDocument, *_manifest_parts(model))
+        except LocalError as error:
+            if error.code != DAMAGED:
+                raise
+            return None
 
     def _fetched(self, manifest: VersionManifest) -> KeptVersion:
         """The weights of a verified manifest, downloaded."""

@@ -73,7 +73,7 @@ def publish_file(file: BinaryIO, target: Path) -> None:
 
 
 def scratch() -> Path:
-    """Where weights are written before the storage takes a copy of them."""
+    """Where weights are written before the storage takes them over, or a copy of them."""
     return Path(settings.BOLTZ_DATA_DIR) / "scratch"
 
 

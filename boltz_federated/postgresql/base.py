@@ -18,7 +18,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def close_if_health_check_failed(self) -> None:
         """Close a connection that is not usable any more, as Django does; ask only where there is something to read."""
         connection = self.connection
-        if connection is None or connection.closed or self.errors_occurred or not is_quiet(connection.fileno()):
+        if connection is None or connection.closed or not is_quiet(connection.fileno()):
             super().close_if_health_check_failed()
         else:
             self.health_check_done = True

@@ -3,9 +3,12 @@
 import celery
 import pytest
 
+from tests.chaos.withheld import unlimited, wire
 from tests.integration.running_mesh import PREFIX, running
 
-pytest.register_assert_rewrite("tests.chaos.invariants")
+__all__ = ["unlimited", "wire"]
+
+pytest.register_assert_rewrite("tests.chaos.invariants", "tests.chaos.departures", "tests.chaos.hostile_rounds")
 
 SEGMENT = 16_384
 SHARDS = 12

@@ -1,9 +1,26 @@
 """A round of three honest clients and some hostile ones, whose envelopes are taken and refused when they are opened."""
 
+from functools import partial
+
+import numpy as np
+import pytest
+
+from boltz_protocol.tensors import Layout
 from tests.apps.hostile_envelopes import send, take_place
 from tests.apps.signed_requests import enrolled
 from tests.chaos.invariants import ROUND, check_invariants
-from tests.chaos.senders import one_hot_senders
+from tests.chaos.senders import one_hot_senders, send_all
+
+
+@pytest.fixture
+def layout(parameters):
+    return Layout.of({"w": np.zeros(parameters, np.float32)})
+
+
+@pytest.fixture
+def run_round(mesh, wire, layout):
+    """Tells the code with which each case was refused."""
+    return partial(codes_of, mesh=mesh, wire=wire, layout=layout)
 
 
 def codes_of(cases, *, mesh, wire, layout, senders=None):
@@ -24,8 +41,7 @@ def codes_of(cases, *, mesh, wire, layout, senders=None):
     refused = {place.upload_id: name for name, place in places.items()}
     codes = dict(mesh.rows("SELECT id, code FROM rounds_update WHERE id = ANY(%s)", list(refused)))
     check_nothing_is_staged(mesh, model)
-    for sender in senders:
-        sender.send(mesh, model)
+    send_all(mesh, model, senders)
     check_invariants(mesh, model, senders, refused=list(refused))
     return {refused[upload_id]: code for upload_id, code in codes.items()}
 

@@ -65,6 +65,12 @@ def enrol(mesh, senders):
         mesh.client(sender.name, sender.kind)
 
 
+def send_all(mesh, model, senders):
+    """They take part in round 1, one after the other."""
+    for sender in senders:
+        sender.send(mesh, model)
+
+
 @contextlib.contextmanager
 def sending(mesh, model, senders):
     """They send at the same time, each in a thread; the block is left when all have their receipts."""

@@ -12,7 +12,7 @@ import pytest
 from boltz_client.errors import RefusedError
 from local_stack.postgres import _installation
 from tests.chaos.invariants import check_invariants, wait_for_version
-from tests.chaos.senders import enrol, one_hot_senders
+from tests.chaos.senders import enrol, one_hot_senders, send_all
 
 pytestmark = [pytest.mark.processes, pytest.mark.long]
 
@@ -48,8 +48,7 @@ def restore(mesh, file):
 def test_an_older_backup_goes_on_from_where_it_was_under_newer_files(mesh, model, parameters, tmp_path):
     early, late = (part := one_hot_senders(parameters))[:2], part[2:]
     enrol(mesh, [*early, *late])
-    for sender in early:
-        sender.send(mesh, model)
+    send_all(mesh, model, early)
     mesh.until(lambda: mesh.update_states(model) == ["staged", "staged"], "two are staged when the backup is made")
     dump(mesh, tmp_path / "boltz.dump")
     promises = [sender.send(mesh, model) for sender in late]
@@ -64,7 +63,6 @@ def test_an_older_backup_goes_on_from_where_it_was_under_newer_files(mesh, model
             promise.refreshed()
     # others take their places; the version comes out to the same bits, over the file of the one that is gone
     again = [replace(sender, name=f"{sender.name}-again", upload_ids=[]) for sender in late]
-    for sender in again:
-        sender.send(mesh, model)
+    send_all(mesh, model, again)
     check_invariants(mesh, model, [*early, *again])
     assert set((mesh.directory / "data" / "versions").rglob("*.safetensors")) == files

@@ -5,7 +5,7 @@ import pytest
 from tests.chaos.extra_programs import replaced_worker
 from tests.chaos.faults import envelope_of, paused, resume
 from tests.chaos.invariants import ROUND, check_invariants
-from tests.chaos.senders import one_hot_senders
+from tests.chaos.senders import one_hot_senders, send_all
 
 pytestmark = [pytest.mark.processes, pytest.mark.long]
 
@@ -28,8 +28,7 @@ def cut(path):
 @pytest.mark.parametrize("damage", [flip, cut])
 def test_a_member_whose_segments_are_damaged_leaves_the_round_and_the_others_stay(mesh, model, parameters, damage):
     first, *others = one_hot_senders(parameters)
-    for sender in (first, *others[:-1]):
-        sender.send(mesh, model)
+    send_all(mesh, model, [first, *others[:-1]])
     mesh.until(lambda: mesh.update_states(model) == ["staged"] * 3, "three are staged")
     round_id = mesh.value(ROUND, model)
     attempt = mesh.value("SELECT staged_attempt FROM rounds_update WHERE id = %s", first.upload_ids[0])
@@ -53,8 +52,7 @@ def test_an_envelope_that_we_have_damaged_is_not_held_against_its_sender(mesh, m
             resume(mesh, "worker-of-few-attempts")
             failed = "SELECT 1 FROM rounds_update WHERE id = %s AND failures > 0"
             mesh.until(lambda: mesh.count(failed, upload_id), "the worker has failed to open it")
-        for sender in others:
-            sender.send(mesh, model)
+        send_all(mesh, model, others)
         check_invariants(mesh, model, others, unreadable=[first])
         assert "BlobMissingError" in worker.log.read_text()
     assert mesh.value("SELECT failures FROM rounds_update WHERE id = %s", upload_id) == 2

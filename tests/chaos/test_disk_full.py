@@ -6,7 +6,7 @@ from boltz_client.clock import Clock
 from boltz_client.errors import MeshBusyError
 from tests.chaos.full_disk import small_disk
 from tests.chaos.invariants import check_invariants
-from tests.chaos.senders import enrol, one_hot_senders, random_senders
+from tests.chaos.senders import enrol, one_hot_senders, random_senders, send_all
 from tests.integration.tcp_proxy import Proxy
 
 pytestmark = [pytest.mark.processes, pytest.mark.long]
@@ -34,8 +34,7 @@ def test_an_upload_that_finds_no_room_is_answered_503_and_nothing_of_it_is_kept(
             assert (disk.files(), mesh.update_states(model)) == ([], [])
             disk.make_room()
             assert not first.send(mesh, model, client).resumed
-        for sender in others:
-            sender.send(mesh, model)
+        send_all(mesh, model, others)
         check_invariants(mesh, model, [first, *others])
 
 
@@ -47,8 +46,7 @@ def test_work_that_finds_no_room_waits_for_it(mesh, model, parameters, name):
         disk.fill()
         assert disk.free_bytes() == 0
         before = times_without_room(mesh)
-        for sender in senders:
-            sender.send(mesh, model)
+        send_all(mesh, model, senders)
         mesh.until(lambda: times_without_room(mesh) > before + 2, "somebody has tried and failed, repeatedly")
         mesh.until(lambda: mesh.round_state(model) in {"sealed", "aggregating"}, "the round is full, and waits")
         # a bounded number of times: the pauses grow

@@ -8,7 +8,7 @@ import pytest
 from tests.chaos.faults import held_round, held_shards, kill, paused, resume
 from tests.chaos.invariants import ROUND, check_invariants, wait_for_version
 from tests.chaos.messages import messages_of
-from tests.chaos.senders import one_hot_senders, random_senders
+from tests.chaos.senders import one_hot_senders, random_senders, send_all
 
 pytestmark = pytest.mark.processes
 
@@ -21,8 +21,7 @@ def test_the_end_of_a_run_comes_twice_at_once_and_again(mesh, model, parameters,
     senders = random_senders(parameters, seed=13)
     with paused(mesh, "beat", "reconciler"), ExitStack() as locks:
         with held_shards(mesh, [5]) as run_id:
-            for sender in senders:
-                sender.send(mesh, model)
+            send_all(mesh, model, senders)
             mesh.until(lambda: mesh.waiting_for_a_lock("aggregation_shard"), "the last shard is about to be stored")
             locks.enter_context(held_round(mesh, model))
         # a message that came before the last shard would do nothing
@@ -44,8 +43,7 @@ def test_a_run_that_was_superseded_publishes_nothing(mesh, model, parameters, se
     senders = random_senders(parameters, seed=17)
     run = "SELECT 1 FROM aggregation_run WHERE id = %s"
     with paused(mesh, "beat", "reconciler"), held_shards(mesh, [5]) as run_id:
-        for sender in senders:
-            sender.send(mesh, model)
+        send_all(mesh, model, senders)
         mesh.until(lambda: mesh.waiting_for_a_lock("aggregation_shard"), "a child waits to store a shard")
         mesh.processes["worker"].send_to_group(signal.SIGSTOP)
         mesh.until(lambda: mesh.count(f"{run} AND lease_expires_at < now()", run_id), "its lease runs out")
@@ -73,6 +71,5 @@ def test_a_hundred_messages_decide_an_update_once(mesh, model, parameters, send_
     assert mesh.rows("SELECT state, lost_leases, failures FROM rounds_update WHERE id = %s", upload_id) == [
         ("staged", 0, 0)
     ]
-    for sender in senders[1:]:
-        sender.send(mesh, model)
+    send_all(mesh, model, senders[1:])
     check_invariants(mesh, model, senders)

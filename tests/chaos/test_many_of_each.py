@@ -8,7 +8,7 @@ from local_stack import programs
 from tests.chaos.extra_programs import connected, extra
 from tests.chaos.faults import held_log_entry, kill, kill_server, paused
 from tests.chaos.invariants import ROUND, check_invariants
-from tests.chaos.senders import one_hot_senders, random_senders
+from tests.chaos.senders import one_hot_senders, random_senders, send_all
 from tests.integration.running_mesh import PREFIX
 
 pytestmark = [pytest.mark.processes, pytest.mark.long]
@@ -28,8 +28,7 @@ def test_three_reconcilers_do_everything_at_once_and_each_step_once(mesh, model,
         for name in RECONCILERS:
             extras.enter_context(extra(mesh, programs.reconciler(), name=name))
         mesh.until(lambda: all(connected(mesh, name) for name in RECONCILERS), "three reconcilers look")
-        for sender in senders[:3]:
-            sender.send(mesh, model)
+        send_all(mesh, model, senders[:3])
         with held_log_entry(mesh, "round.sealed"):
             # the fourth does not come; the deadline does
             mesh.rows("UPDATE rounds_round SET closes_at = now() WHERE id = %s RETURNING 1", mesh.value(ROUND, model))
@@ -53,8 +52,7 @@ def test_two_beats_ring_and_each_step_is_taken_once(mesh, model, parameters):
         for other in BEATS:
             with paused(mesh, other):
                 mesh.wait_for_worker()
-        for sender in senders:
-            sender.send(mesh, model)
+        send_all(mesh, model, senders)
         check_invariants(mesh, model, senders)
         assert all(mesh.processes[name].is_running() for name in BEATS)
     mesh.mend()
@@ -76,8 +74,7 @@ def test_beat_was_dead_for_seven_hours_and_so_was_the_reconciler(mesh, model, pa
     senders = one_hot_senders(parameters)[:3]
     for name in ("beat", "reconciler", "worker"):
         kill(mesh, name)
-    for sender in senders:
-        sender.send(mesh, model)
+    send_all(mesh, model, senders)
     round_id = mesh.value(ROUND, model)
     assert [len(mesh.rows(query, round_id)) for query in HOURS_AGO] == [1, 3]
     assert all(mesh.rows(query) for query in ALL_HOURS_AGO)

@@ -8,7 +8,7 @@ from boltz_client.home import Home
 from boltz_client.journal import Journal
 from tests.chaos.faults import held_shards, held_table, kill_server
 from tests.chaos.invariants import check_invariants
-from tests.chaos.senders import one_hot_senders, random_senders, sending
+from tests.chaos.senders import one_hot_senders, random_senders, send_all, sending
 
 pytestmark = [pytest.mark.processes, pytest.mark.long]
 
@@ -45,8 +45,7 @@ def test_postgres_is_stopped_at_once_in_the_middle_of_uploads(mesh, model, param
 def test_postgres_is_stopped_at_once_in_the_middle_of_a_run(mesh, model, parameters):
     senders, before, crashes = random_senders(parameters, seed=37), pids(mesh), recovered(mesh)
     with held_shards(mesh, [3, 7]) as run_id:
-        for sender in senders:
-            sender.send(mesh, model)
+        send_all(mesh, model, senders)
         mesh.until(lambda: len(mesh.waiting_for_a_lock("aggregation_shard")) == 2, "both children store a shard")
         stop_at_once(mesh)
     mesh.restart("postgres")

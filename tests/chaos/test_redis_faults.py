@@ -9,7 +9,7 @@ import redis
 
 from tests.chaos.faults import kill, kill_server, paused
 from tests.chaos.invariants import check_invariants, wait_for_version
-from tests.chaos.senders import enrol, one_hot_senders, random_senders
+from tests.chaos.senders import enrol, one_hot_senders, random_senders, send_all
 
 pytestmark = [pytest.mark.processes, pytest.mark.long]
 
@@ -75,8 +75,7 @@ def test_redis_killed_and_started_again_has_kept_its_messages(mesh, model, param
     senders = one_hot_senders(parameters)
     kill(mesh, "worker")
     with paused(mesh, "beat", "reconciler"):
-        for sender in senders:
-            sender.send(mesh, model)
+        send_all(mesh, model, senders)
         mesh.until(lambda: mesh.queued("ingest") == 4, "a message waits for each update")
         kill_server(mesh, mesh.redis.process)
         assert not mesh.redis_answers()

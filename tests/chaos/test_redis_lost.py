@@ -6,7 +6,7 @@ from demo.misbehaviour import send_misbehaving
 from tests.chaos.broker_content import everything_in
 from tests.chaos.faults import held_shards, held_table, kill, members, paused, resume
 from tests.chaos.invariants import check_invariants
-from tests.chaos.senders import one_hot_senders, random_senders
+from tests.chaos.senders import one_hot_senders, random_senders, send_all
 
 pytestmark = pytest.mark.processes
 
@@ -28,8 +28,7 @@ def test_messages_are_lost_while_updates_wait(mesh, model, parameters):
     senders = one_hot_senders(parameters)[:3]
     kill(mesh, "worker")
     with paused(mesh, "beat", "reconciler"):
-        for sender in senders:
-            sender.send(mesh, model)
+        send_all(mesh, model, senders)
         refused = send_misbehaving(mesh.client("not-a-number")._member(), model, 1, "nan").upload_id
         mesh.until(lambda: mesh.queued("ingest") == 4, "a message waits for each update")
         with mesh.broker() as broker:
@@ -48,8 +47,7 @@ def test_messages_are_lost_while_updates_wait(mesh, model, parameters):
 def test_redis_is_emptied_in_the_middle_of_a_chord(mesh, model, parameters):
     senders = random_senders(parameters, seed=11)
     with held_shards(mesh, [0, 11]) as run_id:
-        for sender in senders:
-            sender.send(mesh, model)
+        send_all(mesh, model, senders)
         mesh.until(lambda: mesh.waiting_for_a_lock("aggregation_shard"), "a child waits to store a shard")
         with mesh.broker() as broker:
             assert any(b"chord" in key or b"taskset" in key for key in broker.scan_iter())

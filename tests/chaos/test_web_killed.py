@@ -10,7 +10,7 @@ from boltz_client.home import Home
 from boltz_client.journal import Journal
 from tests.chaos.faults import kill
 from tests.chaos.invariants import check_invariants
-from tests.chaos.senders import one_hot_senders
+from tests.chaos.senders import one_hot_senders, send_all
 from tests.integration.tcp_proxy import Proxy
 
 pytestmark = pytest.mark.processes
@@ -82,6 +82,5 @@ def test_web_is_killed_during_an_upload(mesh, model, parameters, after, stored):
     assert result.resumed == bool(stored)
     assert result.upload_id == before.upload_id
     assert set(before.sent) <= set(entry_of(mesh, first, model).sent)
-    for sender in others:
-        sender.send(mesh, model)
+    send_all(mesh, model, others)
     check_invariants(mesh, model, [first, *others])

@@ -11,16 +11,14 @@ from boltz_protocol import codec
 from tests.apps.hostile_envelopes import ENVELOPE_TYPE
 from tests.apps.signed_requests import Signer, enrolment
 from tests.chaos import nginx as proxies
-from tests.chaos import withheld
 from tests.chaos.invariants import check_invariants
 from tests.chaos.nginx import needed
-from tests.chaos.senders import one_hot_senders, random_senders
+from tests.chaos.senders import one_hot_senders, random_senders, send_all
 from tests.chaos.wire_faults import RawConnection, envelopes, flat_memory, head_of, partial_files, received
 from tests.chaos.withheld import withhold
 
 pytestmark = pytest.mark.processes
 
-wire, unlimited = withheld.wire, withheld.unlimited
 nginx = proxies.nginx
 
 TEN_GIGABYTES = 10 * 1000**3
@@ -48,8 +46,7 @@ def nothing_comes(mesh, model, upload):
     def check(senders):
         mesh.until(lambda: not partial_files(mesh), "no partial file is left")
         assert (envelopes(mesh), received(mesh, model)) == (kept, [])
-        for sender in senders:
-            sender.send(mesh, model)
+        send_all(mesh, model, senders)
         check_invariants(mesh, model, senders)
 
     return check
@@ -101,8 +98,7 @@ def test_messages_of_ten_gigabytes_are_refused_to_anybody_before_a_byte_is_sent(
             head_of("POST", "/api/v1/clients", signed | {"Content-Length": TEN_GIGABYTES}, authority=authority)
         )
         assert connection.answer() == (413, "body_too_large")
-    for sender in senders:
-        sender.send(mesh, model)
+    send_all(mesh, model, senders)
     check_invariants(mesh, model, senders)
 
 
@@ -114,8 +110,7 @@ def test_a_body_that_goes_on_behind_its_announced_end_counts_up_to_there(mesh, m
         assert sent < PATIENCE
     assert [upload_id for upload_id, _ in received(mesh, model)] == [upload.upload_id]
     assert not partial_files(mesh)
-    for sender in senders:
-        sender.send(mesh, model)
+    send_all(mesh, model, senders)
     check_invariants(mesh, model, senders)
 
 
@@ -173,8 +168,7 @@ def test_a_body_in_chunks_has_a_length_behind_nginx(mesh, nginx, model, upload, 
         assert received(mesh, model) == partial_files(mesh) == []
         connection.send(b"0\r\n\r\n")
         assert connection.answer() == (202, None)
-    for sender in senders:
-        sender.send(mesh, model)
+    send_all(mesh, model, senders)
     check_invariants(mesh, model, senders)
 
 
@@ -230,8 +224,7 @@ def test_uploads_that_are_reset_on_their_way_leave_nothing(mesh, model, unlimite
     assert answer.status_code == 202
     assert upload.send().content == answer.content
     assert len(envelopes(mesh)) == len(kept) + 1
-    for sender in senders:
-        sender.send(mesh, model)
+    send_all(mesh, model, senders)
     check_invariants(mesh, model, senders)
 
 
@@ -244,6 +237,5 @@ def test_an_upload_that_is_reset_after_its_last_byte_is_found_by_its_client(mesh
         connection.send(upload.request(), upload.body)
         connection.reset()
     mesh.until(lambda: not partial_files(mesh), "every one of them has been taken or thrown away")
-    for sender in senders:
-        sender.send(mesh, model)
+    send_all(mesh, model, senders)
     check_invariants(mesh, model, senders)

@@ -1,30 +1,15 @@
 """Ciphertext that is cut, at every kind of boundary, or changed: it is taken, and refused when it is opened."""
 
-from functools import partial
-
 import numpy as np
 import pytest
 
 from boltz_protocol import envelope
-from boltz_protocol.tensors import Layout
 from tests.apps.hostile_envelopes import CLAIMS, flipped, head_bytes, seal
-from tests.chaos import withheld
-from tests.chaos.hostile_rounds import codes_of
+from tests.chaos import hostile_rounds
 
 pytestmark = [pytest.mark.processes, pytest.mark.long]
 
-wire = withheld.wire
-
-
-@pytest.fixture
-def layout(parameters):
-    return Layout.of({"w": np.zeros(parameters, np.float32)})
-
-
-@pytest.fixture
-def run_round(mesh, wire, layout):
-    """Tells the code with which each case was refused."""
-    return partial(codes_of, mesh=mesh, wire=wire, layout=layout)
+layout, run_round = hostile_rounds.layout, hostile_rounds.run_round
 
 
 CHUNK = envelope._SEALED_CHUNK_BYTES

@@ -5,36 +5,22 @@ three of the same round get their version.
 """
 
 import json
-from functools import partial
 
 import numpy as np
 import pytest
 
 from boltz_protocol import codec, envelope
-from boltz_protocol.tensors import Layout
 from tests.apps.hostile_envelopes import CLAIMS, claims_with, plain, raw, seal, seal_plain
 from tests.apps.signed_requests import refusal
-from tests.chaos import withheld
-from tests.chaos.hostile_rounds import codes_of
+from tests.chaos import hostile_rounds
 from tests.chaos.invariants import ROUND, check_invariants
-from tests.chaos.senders import one_hot_senders, random_senders
+from tests.chaos.senders import one_hot_senders, random_senders, send_all
 from tests.chaos.wire_faults import at_once, flat_memory
 from tests.chaos.withheld import withhold
 
 pytestmark = [pytest.mark.processes, pytest.mark.long]
 
-wire = withheld.wire
-
-
-@pytest.fixture
-def layout(parameters):
-    return Layout.of({"w": np.zeros(parameters, np.float32)})
-
-
-@pytest.fixture
-def run_round(mesh, wire, layout):
-    """Tells the code with which each case was refused."""
-    return partial(codes_of, mesh=mesh, wire=wire, layout=layout)
+layout, run_round = hostile_rounds.layout, hostile_rounds.run_round
 
 
 @pytest.fixture
@@ -178,8 +164,7 @@ def test_a_huge_count_weighs_no_more_than_the_cap(mesh, wire, model, parameters)
     data = raw(senders[0].vector)
     body = seal_plain(boaster.place(), plain(layout=boaster.layout, claims=huge, data=data))
     assert boaster.send(body).status_code == 202
-    for sender in senders[1:]:
-        sender.send(mesh, model)
+    send_all(mesh, model, senders[1:])
     mesh.until(lambda: mesh.round_state(model) == "published", "the round is published")
     decision = mesh.value(
         "SELECT decision FROM aggregation_run WHERE round_id = %s AND state = 'published'", mesh.value(ROUND, model)
@@ -198,6 +183,5 @@ def test_an_envelope_longer_than_the_model_allows_is_refused_at_the_door(mesh, w
     assert refusal(upload.send(grown)) == (413, "body_too_large")
     answers = at_once([lambda: upload.client.request("GET", "/api/v1/models").status_code] * 4)
     assert answers == [200] * 4
-    for sender in senders:
-        sender.send(mesh, model)
+    send_all(mesh, model, senders)
     check_invariants(mesh, model, senders)

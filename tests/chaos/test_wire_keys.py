@@ -3,15 +3,12 @@
 import pytest
 
 from tests.apps.signed_requests import SignedClient, Signer, refusal
-from tests.chaos import withheld
 from tests.chaos.invariants import check_invariants
-from tests.chaos.senders import one_hot_senders, random_senders
+from tests.chaos.senders import one_hot_senders, random_senders, send_all
 from tests.chaos.wire_faults import RawConnection, envelopes, partial_files, received
 from tests.chaos.withheld import Withheld, waits_to_be_decided, withhold
 
 pytestmark = [pytest.mark.processes, pytest.mark.long]
-
-wire = withheld.wire
 
 FAILED = (401, "authentication_failed")
 
@@ -58,8 +55,7 @@ def test_a_client_that_changes_its_key_in_the_middle_of_a_round_counts_once(mesh
     senders[0].send(mesh, model)
     # and once more after it was taken
     mesh.client(senders[0].name).rotate_key()
-    for sender in senders:
-        sender.send(mesh, model)
+    send_all(mesh, model, senders)
     check_invariants(mesh, model, senders)
 
 
@@ -76,8 +72,7 @@ def test_a_client_that_changes_its_key_in_the_middle_of_a_body_is_taken_at_its_w
         assert connection.answer() == (202, None)
     signed_by = mesh.value("SELECT client_kid FROM rounds_update WHERE id = %s", upload.upload_id)
     assert signed_by == upload.client.signer.kid
-    for sender in senders:
-        sender.send(mesh, model)
+    send_all(mesh, model, senders)
     check_invariants(mesh, model, senders)
 
 
@@ -101,8 +96,7 @@ def test_updates_sealed_for_a_retired_key_count_and_keep_it_alive_as_long_as_one
         assert key_file(mesh, old).exists()
         # too late for another one: its SDK seals it again for the new key
         assert refusal(uploads[2].send()) == (409, "encryption_key_retired")
-    for sender in senders:
-        sender.send(mesh, model)
+    send_all(mesh, model, senders)
     check_invariants(mesh, model, senders)
     mesh.until(lambda: key_state(mesh, old) == "destroyed", "the key is destroyed once nothing needs it")
     assert not key_file(mesh, old).exists()
@@ -118,8 +112,7 @@ def test_the_receipts_of_a_round_may_be_signed_by_two_keys(mesh, wire, model, pa
     assert current_key(mesh, "sig") != old
     # the same receipt, by the old key
     assert upload.send().content == first.content
-    for sender in senders:
-        sender.send(mesh, model)
+    send_all(mesh, model, senders)
     kids = {mesh.value("SELECT receipt->>'kid' FROM rounds_update WHERE id = %s", s.upload_ids[0]) for s in senders}
     assert kids == {old, current_key(mesh, "sig")}
     check_invariants(mesh, model, senders)

@@ -6,18 +6,15 @@ What it has sent counts from the freeze on only, and is gone afterwards; of its 
 import pytest
 
 from tests.apps.signed_requests import ME, refusal
-from tests.chaos import withheld
 from tests.chaos.departures import check_forgotten, check_in_version, check_round, files_of, state_of
 from tests.chaos.faults import HeldEnvelope, held_shards, paused, resume
 from tests.chaos.invariants import wait_for_version
 from tests.chaos.operators import revoke
-from tests.chaos.senders import one_hot_senders
+from tests.chaos.senders import one_hot_senders, send_all
 from tests.chaos.wire_faults import RawConnection, at_once, envelopes, partial_files
 from tests.chaos.withheld import waits_to_be_decided, withhold
 
 pytestmark = [pytest.mark.processes, pytest.mark.long]
-
-wire = withheld.wire
 
 FAILED = (401, "authentication_failed")
 
@@ -41,11 +38,6 @@ def fourth(model, parameters):
     sender = one_hot_senders(parameters)[0]
     sender.name = f"fourth-of-{model}"
     return sender
-
-
-def send_all(mesh, model, senders):
-    for sender in senders:
-        sender.send(mesh, model)
 
 
 # --- before its update has arrived

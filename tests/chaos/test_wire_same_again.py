@@ -7,15 +7,12 @@ from functools import partial
 import pytest
 
 from tests.apps.signed_requests import ME, refusal
-from tests.chaos import withheld
 from tests.chaos.invariants import check_invariants
-from tests.chaos.senders import one_hot_senders, random_senders
+from tests.chaos.senders import one_hot_senders, random_senders, send_all
 from tests.chaos.wire_faults import RawConnection, at_once, envelopes, partial_files, received
 from tests.chaos.withheld import withhold
 
 pytestmark = pytest.mark.processes
-
-wire, unlimited = withheld.wire, withheld.unlimited
 
 FAILED = (401, "authentication_failed")
 
@@ -37,8 +34,7 @@ def test_a_hundred_uploads_of_the_same_bytes_at_once_are_one(mesh, unlimited, mo
     assert len(received(mesh, model)) == 1
     assert len(envelopes(mesh)) == len(kept) + 1
     assert not partial_files(mesh)
-    for sender in senders:
-        sender.send(mesh, model)
+    send_all(mesh, model, senders)
     check_invariants(mesh, model, senders)
 
 
@@ -63,8 +59,7 @@ def test_of_two_bodies_under_one_upload_id_at_the_same_time_one_is_taken(mesh, w
         assert refusal(lost.send()) == (409, "upload_conflict")
     assert len(received(mesh, model)) == len(envelopes(mesh) - kept) == 4
     assert not partial_files(mesh)
-    for sender in senders:
-        sender.send(mesh, model)
+    send_all(mesh, model, senders)
     check_invariants(mesh, model, senders)
 
 
@@ -88,8 +83,7 @@ def test_an_upload_that_is_played_again_byte_for_byte_is_refused(mesh, wire, mod
     kept = envelopes(mesh)
     assert at_once([play] * 10) == [FAILED] * 10
     assert (len(received(mesh, model)), envelopes(mesh), partial_files(mesh)) == (1, kept, [])
-    for sender in senders:
-        sender.send(mesh, model)
+    send_all(mesh, model, senders)
     check_invariants(mesh, model, senders)
     # and when the round is over, while its signature is still valid
     assert play() == FAILED
@@ -101,8 +95,7 @@ def test_one_request_that_comes_a_hundred_times_at_once_is_answered_once(mesh, u
     upload = withhold(mesh, unlimited, senders[0], model)
     answers = Counter(at_once([player(unlimited, upload.request() + upload.body)] * 100))
     assert answers == {(202, None): 1, FAILED: 99}
-    for sender in senders:
-        sender.send(mesh, model)
+    send_all(mesh, model, senders)
     check_invariants(mesh, model, senders)
 
 
@@ -115,8 +108,7 @@ def test_a_signature_is_good_for_one_request_of_one_method(mesh, wire, model, pa
     assert wire.get(ME, headers=seen).status_code == 200
     assert refusal(wire.get(ME, headers=seen)) == FAILED
     assert refusal(wire.delete(ME, headers=unused)) == FAILED
-    for sender in senders:
-        sender.send(mesh, model)
+    send_all(mesh, model, senders)
     check_invariants(mesh, model, senders)
 
 
@@ -132,6 +124,5 @@ def test_what_was_signed_for_another_mesh_is_refused(mesh, wire, model, paramete
         connection.send(foreign, upload.body)
         assert connection.answer() == FAILED
     assert received(mesh, model) == []
-    for sender in senders:
-        sender.send(mesh, model)
+    send_all(mesh, model, senders)
     check_invariants(mesh, model, senders)

@@ -8,16 +8,14 @@ import httpx
 import pytest
 
 from tests.chaos import nginx as proxies
-from tests.chaos import withheld
 from tests.chaos.invariants import check_invariants
 from tests.chaos.nginx import needed
-from tests.chaos.senders import one_hot_senders
+from tests.chaos.senders import one_hot_senders, send_all
 from tests.chaos.wire_faults import RawConnection, SlowClients, partial_files
 from tests.chaos.withheld import withhold
 
 pytestmark = pytest.mark.processes
 
-wire = withheld.wire
 nginx, trusted = proxies.nginx, proxies.trusted
 
 # of the web server: `manage.py serve`
@@ -51,8 +49,7 @@ def test_headers_that_drip_into_the_web_server_keep_nobody_waiting(mesh, model, 
     first = [HALF_A_HEAD] * len(connections)
     with SlowClients(connections, first, drip=DRIPPING_HEADER) as many:
         assert many.waiting() == len(connections)
-        for sender in senders:
-            sender.send(mesh, model)
+        send_all(mesh, model, senders)
         check_invariants(mesh, model, senders)
         # none of them has held a thread; it is time that ends them
         mesh.until(lambda: many.waiting() == 0, "the web server has cut every one of them")
@@ -63,8 +60,7 @@ def test_bodies_that_stall_in_the_web_server_keep_nobody_waiting_while_threads_a
     connections = [RawConnection(mesh.port) for _ in range(THREADS // 2)]
     with SlowClients(connections, [slow() for _ in connections]) as many:
         mesh.until(lambda: len(partial_files(mesh)) == len(connections), "the web server is inside of every body")
-        for sender in senders:
-            sender.send(mesh, model)
+        send_all(mesh, model, senders)
         check_invariants(mesh, model, senders)
         assert many.waiting() == len(partial_files(mesh)) == len(connections)
     mesh.until(lambda: not partial_files(mesh), "nothing is left of them")
@@ -80,8 +76,7 @@ def test_more_stalled_bodies_than_threads_stop_the_web_server_until_they_are_gon
         mesh.until(lambda: len(partial_files(mesh)) == threads, "every thread of the web server is inside of a body")
         assert not answers(mesh)
     mesh.until(lambda: answers(mesh) and not partial_files(mesh), "it answers again, and nothing is left of them")
-    for sender in senders:
-        sender.send(mesh, model)
+    send_all(mesh, model, senders)
     check_invariants(mesh, model, senders)
 
 
@@ -122,6 +117,5 @@ def test_nginx_cuts_who_says_nothing(mesh, nginx, model, slow, parameters):
         mesh.until(lambda: many.waiting() == 0, "nginx has cut every one of them")
     assert not partial_files(mesh)
     senders = one_hot_senders(parameters)
-    for sender in senders:
-        sender.send(mesh, model)
+    send_all(mesh, model, senders)
     check_invariants(mesh, model, senders)

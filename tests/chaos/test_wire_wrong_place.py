@@ -9,17 +9,14 @@ from boltz_protocol import envelope
 from tests.apps.hostile_envelopes import ENVELOPE_TYPE, Place, head_bytes, seal, take_place
 from tests.apps.hostile_envelopes import send as put
 from tests.apps.signed_requests import ME, enrolled, refusal
-from tests.chaos import withheld
 from tests.chaos.faults import paused
 from tests.chaos.invariants import check_invariants
 from tests.chaos.operators import let_it_be_time, make_model_for_later, open_next_round, revoke
-from tests.chaos.senders import one_hot_senders, random_senders
+from tests.chaos.senders import one_hot_senders, random_senders, send_all
 from tests.chaos.wire_faults import RawConnection, envelopes, partial_files, received
 from tests.chaos.withheld import withhold
 
 pytestmark = [pytest.mark.processes, pytest.mark.long]
-
-wire = withheld.wire
 
 FAILED = (401, "authentication_failed")
 
@@ -41,8 +38,7 @@ def test_an_update_that_comes_before_its_round_opens_is_refused(mesh, wire, para
     assert (mesh.round_state(model), received(mesh, model), partial_files(mesh)) == ("scheduled", [], [])
     let_it_be_time(mesh, model)
     mesh.until(lambda: mesh.round_state(model) == "open", "the tick opens it")
-    for sender in senders:
-        sender.send(mesh, model)
+    send_all(mesh, model, senders)
     check_invariants(mesh, model, senders)
 
 
@@ -54,8 +50,7 @@ def test_an_update_that_comes_after_the_seal_is_refused(mesh, wire, model, param
         connection.send(late.request(), late.body[:half])
         mesh.until(lambda: len(partial_files(mesh)) == 1, "half of it is on its way to the disk")
         with paused(mesh, "worker"):
-            for sender in senders:
-                sender.send(mesh, model)
+            send_all(mesh, model, senders)
             mesh.until(lambda: mesh.round_state(model) != "open", "the round is sealed without it")
             connection.send(late.body[half:])
             assert connection.answer() == (409, "round_sealed")
@@ -73,8 +68,7 @@ def test_an_update_on_another_base_version_is_refused(mesh, wire, model, paramet
     on_another_base = seal(upload.place(), senders[0].vector, base_sha256="0" * 64)
     assert refusal(upload.send(on_another_base)) == (409, "wrong_base_version")
     assert (received(mesh, model), envelopes(mesh), partial_files(mesh)) == ([], kept, [])
-    for sender in senders:
-        sender.send(mesh, model)
+    send_all(mesh, model, senders)
     check_invariants(mesh, model, senders)
 
 
@@ -95,8 +89,7 @@ def test_an_envelope_in_the_place_of_another_client_is_refused(mesh, wire, model
         )
         assert connection.answer() == FAILED
     assert (received(mesh, model), envelopes(mesh), partial_files(mesh)) == ([], kept, [])
-    for sender in senders:
-        sender.send(mesh, model)
+    send_all(mesh, model, senders)
     check_invariants(mesh, model, senders)
 
 
@@ -106,8 +99,7 @@ def test_envelopes_swapped_between_two_models_are_refused(mesh, wire, model, par
     assert refusal(here.send(there.body)) == (422, "header_mismatch")
     assert refusal(there.send(here.body)) == (422, "header_mismatch")
     assert received(mesh, model) == received(mesh, other_model) == []
-    for sender in senders:
-        sender.send(mesh, model)
+    send_all(mesh, model, senders)
     check_invariants(mesh, model, senders)
     for sender in senders:
         sender.upload_ids.clear()
@@ -118,8 +110,7 @@ def test_envelopes_swapped_between_two_models_are_refused(mesh, wire, model, par
 def test_an_envelope_of_one_round_is_refused_in_the_next(mesh, wire, model, parameters):
     senders = one_hot_senders(parameters)
     upload = withhold(mesh, wire, senders[0], model)
-    for sender in senders:
-        sender.send(mesh, model)
+    send_all(mesh, model, senders)
     check_invariants(mesh, model, senders)
     open_next_round(mesh, model)
     place = take_place(upload.client, upload.layout, model=model, round_number=2)
@@ -144,8 +135,7 @@ def test_a_sealed_content_under_a_header_that_fits_opens_for_nobody_else(mesh, w
     mesh.until(lambda: mesh.update_states(model) == ["rejected"], "it is decided")
     assert mesh.value("SELECT code FROM rounds_update WHERE id = %s", thief.upload_id) == "undecryptable"
     members = senders[:3]
-    for sender in members:
-        sender.send(mesh, model)
+    send_all(mesh, model, members)
     check_invariants(mesh, model, members, refused=[thief.upload_id])
 
 
@@ -169,6 +159,5 @@ def test_a_revoked_client_sends_nothing_more_not_even_the_rest_of_a_body(mesh, w
     assert refusal(upload.send()) == FAILED
     assert refusal(upload.client.get(ME)) == FAILED
     assert (received(mesh, model), envelopes(mesh), partial_files(mesh)) == ([], kept, [])
-    for sender in senders:
-        sender.send(mesh, model)
+    send_all(mesh, model, senders)
     check_invariants(mesh, model, senders)

@@ -9,7 +9,7 @@ import pytest
 from tests.chaos.extra_programs import replaced_worker
 from tests.chaos.faults import HeldEnvelope, children, kill, members, paused, readers
 from tests.chaos.invariants import check_invariants
-from tests.chaos.senders import one_hot_senders
+from tests.chaos.senders import one_hot_senders, send_all
 from tests.integration.running_mesh import PREFIX
 
 pytestmark = [pytest.mark.processes, pytest.mark.long]
@@ -19,8 +19,7 @@ COUNTS = "SELECT lost_leases, failures FROM rounds_update WHERE id = %s"
 
 
 def send_the_rest(mesh, model, senders):
-    for sender in senders[1:]:
-        sender.send(mesh, model)
+    send_all(mesh, model, senders[1:])
     check_invariants(mesh, model, senders)
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from tests.chaos.faults import HeldEnvelope, held_shards, held_table, kill, paused, resume
 from tests.chaos.invariants import ROUND, check_invariants
-from tests.chaos.senders import one_hot_senders, random_senders
+from tests.chaos.senders import one_hot_senders, random_senders, send_all
 
 pytestmark = pytest.mark.processes
 
@@ -30,8 +30,7 @@ def is_half_staged(partial):
 
 def send_the_rest(mesh, model, senders):
     """With the last one the round is full; the version follows, and with it everything that must hold."""
-    for sender in senders[1:]:
-        sender.send(mesh, model)
+    send_all(mesh, model, senders[1:])
     check_invariants(mesh, model, senders)
 
 
@@ -70,8 +69,7 @@ def test_a_worker_killed_before_its_decision_is_committed(mesh, model, parameter
 def test_a_worker_killed_in_the_middle_of_a_chord(mesh, model, parameters):
     senders = random_senders(parameters, seed=7)
     with held_shards(mesh, [3, 7]) as run_id:
-        for sender in senders:
-            sender.send(mesh, model)
+        send_all(mesh, model, senders)
         mesh.until(
             lambda: len(mesh.waiting_for_a_lock("aggregation_shard")) == 2, "both children wait to store a shard"
         )

@@ -18,7 +18,7 @@ from tests.chaos.faults import (
     stopped,
 )
 from tests.chaos.invariants import ROUND, check_invariants
-from tests.chaos.senders import one_hot_senders, random_senders
+from tests.chaos.senders import one_hot_senders, random_senders, send_all
 from tests.integration.running_mesh import PREFIX
 
 pytestmark = [pytest.mark.processes, pytest.mark.long]
@@ -42,8 +42,7 @@ def test_a_worker_killed_in_the_transaction_of_a_step(mesh, model, parameters, e
     senders = one_hot_senders(parameters)
     with paused(mesh, "beat", "reconciler"):
         with held_log_entry(mesh, entry):
-            for sender in senders:
-                sender.send(mesh, model)
+            send_all(mesh, model, senders)
             mesh.until(lambda: mesh.waiting_for_a_lock("audit_logentry"), f"the worker is about to log {entry}")
             kill(mesh, "worker")
         assert mesh.round_state(model) == state
@@ -66,8 +65,7 @@ def test_a_worker_killed_when_it_has_claimed_an_update_and_read_nothing(mesh, mo
             kill(mesh, "worker")
         assert mesh.rows("SELECT state, attempts FROM rounds_update WHERE id = %s", upload_id) == [("processing", 1)]
     mesh.mend()
-    for sender in senders[1:]:
-        sender.send(mesh, model)
+    send_all(mesh, model, senders[1:])
     check_invariants(mesh, model, senders)
     assert mesh.value("SELECT lost_leases FROM rounds_update WHERE id = %s", upload_id) == 1
 
@@ -76,8 +74,7 @@ def test_a_worker_killed_between_the_new_weights_and_their_version(mesh, model, 
     senders, before = random_senders(parameters, seed=19), weights_files(mesh)
     with paused(mesh, "beat", "reconciler"), ExitStack() as locks:
         with held_shards(mesh, [5]):
-            for sender in senders:
-                sender.send(mesh, model)
+            send_all(mesh, model, senders)
             mesh.until(lambda: mesh.waiting_for_a_lock("aggregation_shard"), "the last shard is about to be stored")
             locks.enter_context(held_round(mesh, model))
         mesh.until(lambda: mesh.waiting_for_a_lock("rounds_round"), "the worker is about to publish")
@@ -94,8 +91,7 @@ def test_an_aggregator_that_wakes_late_throws_its_version_away(mesh, model, para
     senders, run = random_senders(parameters, seed=23), "SELECT state FROM aggregation_run WHERE id = %s"
     with paused(mesh, "beat", "reconciler"), ExitStack() as locks:
         with held_shards(mesh, [LAST - 1]) as run_id:
-            for sender in senders:
-                sender.send(mesh, model)
+            send_all(mesh, model, senders)
             mesh.until(lambda: mesh.waiting_for_a_lock("aggregation_shard"), "the last shard is about to be stored")
             held = locks.enter_context(HeldFile(shard_file(mesh, run_id, LAST - 1), 1000))
         mesh.until(lambda: scratch_files(mesh), "the aggregator has begun to write the weights")
@@ -135,8 +131,7 @@ def test_a_message_that_dies_with_the_worker_to_which_redis_gave_it(mesh, model,
         assert upload_id.encode() not in b"".join(broker.hvals(f"{PREFIX}unacked"))
         assert mesh.rows("SELECT state, attempts FROM rounds_update WHERE id = %s", upload_id) == [("received", 0)]
     mesh.mend()
-    for sender in senders[1:]:
-        sender.send(mesh, model)
+    send_all(mesh, model, senders[1:])
     check_invariants(mesh, model, senders)
 
 

@@ -11,7 +11,7 @@ from tests.chaos.extra_programs import extra
 from tests.chaos.faults import kill
 from tests.chaos.invariants import ROUND, check_invariants
 from tests.chaos.messages import messages_of
-from tests.chaos.senders import enrol, one_hot_senders
+from tests.chaos.senders import enrol, one_hot_senders, send_all
 
 pytestmark = [pytest.mark.processes, pytest.mark.long]
 
@@ -42,8 +42,7 @@ def test_a_worker_whose_clock_is_ahead_does_not_seal_a_round_before_its_deadline
     kill(mesh, "worker")
     with extra(mesh, programs.worker(), name="worker-ahead", settings=off_by(OFF_SECONDS)):
         closes_in(mesh, model, OFF_SECONDS // 2)
-        for sender in senders[:3]:
-            sender.send(mesh, model)
+        send_all(mesh, model, senders[:3])
         wait_until_staged(mesh, model, 3)
         assert mesh.value(ENTRY_OFF, f"{model}/1") > OFF_SECONDS / 2, "its clock is wrong"
         # by its own clock the deadline was five minutes ago
@@ -59,8 +58,7 @@ def test_a_worker_whose_clock_is_behind_seals_a_round_at_its_deadline(mesh, mode
     for name in ("worker", "reconciler"):
         kill(mesh, name)
     with extra(mesh, programs.worker(), name="worker-behind", settings=off_by(-OFF_SECONDS)):
-        for sender in senders:
-            sender.send(mesh, model)
+        send_all(mesh, model, senders)
         wait_until_staged(mesh, model, 3)
         assert mesh.value(ENTRY_OFF, f"{model}/1") < -OFF_SECONDS / 2, "its clock is wrong"
         closes_in(mesh, model, 0)
@@ -77,8 +75,7 @@ def test_a_web_server_whose_clock_is_wrong_takes_nothing_and_says_why(mesh, mode
         mesh.until(lambda: answers_with_a_wrong_clock(mesh, model, senders[0]), "it says that the clocks disagree")
     assert mesh.update_states(model) == []
     mesh.mend()
-    for sender in senders:
-        sender.send(mesh, model)
+    send_all(mesh, model, senders)
     check_invariants(mesh, model, senders)
 
 

@@ -23,8 +23,6 @@ from tests.chaos.wire_faults import ANSWER_SECONDS, head_of
 # a kept connection may be one to a web server that another test has killed
 NOTHING_KEPT = httpx.Limits(max_keepalive_connections=0)
 
-pytest.register_assert_rewrite("tests.chaos.departures", "tests.chaos.hostile_rounds")
-
 NO_LIMITS = dict.fromkeys(
     (
         "BOLTZ_LIMIT_CLIENT",

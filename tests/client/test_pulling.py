@@ -5,7 +5,8 @@ import io
 import numpy as np
 import pytest
 
-from boltz_client.errors import DataError, LocalError, UntrustedMeshError
+from boltz_client import versions
+from boltz_client.errors import DataError, LocalError
 from boltz_client.progress import SHOWN_FROM_BYTES, Progress
 from boltz_protocol import codec
 from boltz_protocol.signing import Purpose
@@ -53,12 +54,21 @@ def test_a_round_on_the_version_at_hand_asks_for_no_version(mesh, client, make_c
     assert (len(manifests), len(weights)) == (2, 2)
 
 
-def test_a_manifest_at_hand_that_another_key_has_signed_is_not_believed(mesh, client, data):
+def forged(mesh):
+    """The right content, signed by a key that speaks for nobody."""
+    return codec.encode(SigningKey().sign_document(mesh.manifests[0], Purpose.MANIFEST))
+
+
+@pytest.mark.parametrize("kept", [forged, lambda _mesh: b"{", lambda _mesh: b""], ids=["forged", "cut", "empty"])
+def test_a_manifest_at_hand_that_does_not_hold_is_asked_for_again(mesh, client, data, kept):
     client.pull("boltz-core")
-    forged = SigningKey().sign_document(mesh.manifests[0], Purpose.MANIFEST)
-    (client.home / "models" / "boltz-core" / "manifest.json").write_bytes(codec.encode(forged))
-    with pytest.raises(UntrustedMeshError):
-        client.participate_in_round("boltz-core", data, 1)
+    path = client.home / "models" / "boltz-core" / "manifest.json"
+    right = path.read_bytes()
+    path.write_bytes(kept(mesh))
+    manifests = answers_to(mesh, MANIFEST)
+    client.participate_in_round("boltz-core", data, 1)
+    assert len(manifests) == 1
+    assert path.read_bytes() == right
 
 
 def test_weights_that_were_damaged_between_two_calls_are_asked_for_whole(mesh, client):
@@ -69,6 +79,20 @@ def test_weights_that_were_damaged_between_two_calls_are_asked_for_whole(mesh, c
     kept.write_bytes(kept.read_bytes()[:-1] + b"\x01")
     assert client.pull("boltz-core").vector.tolist() == [0, 0, 0, 0]
     assert received == [whole, whole]
+
+
+def test_weights_that_nobody_has_touched_are_hashed_once(client, monkeypatch):
+    hashed = []
+    real = versions._digest_of
+    monkeypatch.setattr(versions, "_digest_of", lambda path: hashed.append(path) or real(path))
+    client.pull("boltz-core")
+    client.pull("boltz-core")
+    assert hashed == []
+    (kept,) = kept_files(client)
+    kept.touch()
+    for _ in range(2):
+        client.pull("boltz-core")
+    assert hashed == [kept]
 
 
 def kept_files(client):

@@ -1,15 +1,13 @@
 """A run's lease: whoever works on it renews it, and finds out in time that somebody else has taken the run over."""
 
-import time
 from datetime import timedelta
 
 from django.conf import settings
 from django.db.models.functions import Now
 
 from apps.aggregation.models import Run
+from apps.rounds.services.leases import Keeper
 from boltz_protocol.errors import ServerFaultError
-
-RENEWALS_IN_A_LEASE = 3
 
 
 class RunEndedError(ServerFaultError):
@@ -33,23 +31,11 @@ def renew(run: Run) -> None:
         raise RunEndedError(f"{run} has ended")
 
 
-class Keeper:
-    """Renews a run's lease now, and three times in its length as long as it is called often enough."""
+def keeper_of(run: Run) -> Keeper:
+    """Renews the lease of a run now, and as often as it must be while somebody works on it.
 
-    def __init__(self, run: Run) -> None:
-        self._run = run
-        self._pause = settings.BOLTZ_LEASE_SECONDS / RENEWALS_IN_A_LEASE
-        self._renew()
-
-    def keep(self) -> None:
-        """Renew the lease when a third of it has passed.
-
-        Raises:
-            RunEndedError: the run is not running any more.
-        """
-        if time.monotonic() - self._renewed >= self._pause:
-            self._renew()
-
-    def _renew(self) -> None:
-        renew(self._run)
-        self._renewed = time.monotonic()
+    Raises:
+        RunEndedError: it is not running any more; also from its `keep`.
+    """
+    renew(run)
+    return Keeper(lambda: renew(run))

@@ -78,7 +78,7 @@ def write_version(run: Run, results: list[Shard]) -> tuple[str, int, float]:
     layout = run.round.model.tensor_layout()
     squares = [0.0]
     with contextlib.closing(versions.VerifyingReader(run.round.base, layout)) as reader:
-        blocks = new_weights(results, reader, squares, leases.Keeper(run))
+        blocks = new_weights(results, reader, squares, leases.keeper_of(run))
         sha256, size = versions.write_weights(layout, blocks)
     leases.renew(run)
     return sha256, size, squares[0] ** 0.5

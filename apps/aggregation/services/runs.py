@@ -152,7 +152,7 @@ def combine_shard(run_id: int, number: int) -> None:
 
 def renewing(run: Run, open_segment: combine.OpenSegment) -> combine.OpenSegment:
     """`open_segment` that keeps the run's lease, however long the range is."""
-    lease = leases.Keeper(run)
+    lease = leases.keeper_of(run)
 
     def open_and_renew(member: int, segment: int, out: np.ndarray) -> None:
         lease.keep()

@@ -5,7 +5,8 @@ commits.
 
 One that is spent on its own, before the view runs, does not wait for the disk: its commit is asynchronous. Postgres
 writes its log in order, so whatever the view commits takes the nonce with it. What a crash of Postgres can lose is the
-nonce of a request of its last second that has changed nothing; played again, it changes nothing but by being asked.
+nonce of a request of its last second that has changed nothing: it may be played once more while its signature lives, as
+if its sender had asked then.
 """
 
 from datetime import UTC, datetime, timedelta

@@ -7,7 +7,6 @@ only what the client sent can get it rejected.
 
 import logging
 import secrets
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,6 @@ from typing import BinaryIO
 
 import msgspec
 import numpy as np
-from django.conf import settings
 from django.db import transaction
 
 from apps.keys import services as keys
@@ -116,6 +114,7 @@ def stage(update: Update, lease: leases.Lease) -> Staged:
     key = secrets.token_bytes(STAGED_KEY_BYTES)
     sealer = SegmentSealer(key, update_id=update.pk, attempt=lease.attempt, layout_digest=layout.digest)
     target = stores.staged_path(round_.pk, update.pk, lease.attempt)
+    keeper = leases.Keeper(lambda: leases.renew(lease))
     with stores.open_envelope(update.body_sha256) as sealed, stores.partial_file(stores.staging()) as file:
         opened = open_update(sealed, layout)
         with last_step_of(round_, layout) as last_step:
@@ -126,7 +125,7 @@ def stage(update: Update, lease: leases.Lease) -> Staged:
                 sealer=sealer,
                 write=file.write,
                 last_step=last_step,
-                on_segment=lease_keeper(lease),
+                on_segment=lambda _index: keeper.keep(),
             )
         stores.publish_file(file, target)
     wrapped = keys.key_store().seal(round_.staging_kid, key, stores.segment_context(update.pk, lease.attempt))
@@ -138,20 +137,6 @@ def open_update(sealed: BinaryIO, layout: Layout) -> envelope.OpenedEnvelope:
     head = envelope.read_header(sealed.read)
     content_key = keys.key_store().unwrap(head.header.server_kid, head.wrapped_key)
     return envelope.open_sealed(head, sealed.read, content_key=content_key, layout=layout)
-
-
-def lease_keeper(lease: leases.Lease) -> Callable[[int], None]:
-    """A callback that renews the lease three times in its length, however many segments that is."""
-    pause = settings.BOLTZ_LEASE_SECONDS / 3
-    renewed = time.monotonic()
-
-    def on_segment(_index: int) -> None:
-        nonlocal renewed
-        if time.monotonic() - renewed >= pause:
-            leases.renew(lease)
-            renewed = time.monotonic()
-
-    return on_segment
 
 
 class last_step_of:  # noqa: N801 - reads as a phrase in a with statement

@@ -7,7 +7,9 @@ counts as lost; our own failures give the row back with a growing pause and are 
 STALLED, and nothing is held against the client. An operator can have it tried again before the round freezes.
 """
 
+import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -24,6 +26,7 @@ from apps.rounds.services.transitions import SYSTEM, move_updates
 from boltz_core.rounds.states import RoundState, UpdateState, WrongStateError
 from boltz_protocol.errors import NotNowError, ServerFaultError
 
+RENEWALS_IN_A_LEASE = 3
 LONGEST_PAUSE = timedelta(minutes=15)
 
 
@@ -88,6 +91,21 @@ def renew(lease: Lease) -> None:
     """
     if mine(lease).update(lease_expires_at=expiry()) != 1:
         raise LeaseLostError(f"the lease on update {lease.update_id} was taken over")
+
+
+class Keeper:
+    """Calls `renew` three times in the length of a lease, however long the work is that asks it to."""
+
+    def __init__(self, renew: Callable[[], None]) -> None:
+        self._renew = renew
+        self._pause = settings.BOLTZ_LEASE_SECONDS / RENEWALS_IN_A_LEASE
+        self._renewed = time.monotonic()
+
+    def keep(self) -> None:
+        """Renew the lease when a third of it has passed; raises what `renew` raises."""
+        if time.monotonic() - self._renewed >= self._pause:
+            self._renew()
+            self._renewed = time.monotonic()
 
 
 def finish(lease: Lease, state: UpdateState, **fields: Any) -> None:

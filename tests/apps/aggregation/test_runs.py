@@ -222,15 +222,21 @@ def test_a_run_that_is_taken_over_while_its_version_is_written_stops_writing(fro
     services.aggregate_round(frozen.pk)
     run = run_of(frozen)
     combine_all(run)
-    real = publication.read_shard
+    settings.BOLTZ_LEASE_SECONDS = 0.001
+    real, read = publication.read_shard, []
 
     def overtaken(shard):
         Run.objects.filter(pk=run.pk).update(state="superseded")
+        read.append(shard)
+        over = time.monotonic() + settings.BOLTZ_LEASE_SECONDS
+        while time.monotonic() < over:
+            pass
         return real(shard)
 
     monkeypatch.setattr(publication, "read_shard", overtaken)
     monkeypatch.setattr(publication, "publish", lambda *_: pytest.fail("it went on"))
     services.finish_run(run.pk)
+    assert (len(read), run.shards > 1) == (1, True)
     assert ModelVersion.objects.filter(model=frozen.model).count() == 1
 
 

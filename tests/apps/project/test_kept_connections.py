@@ -45,13 +45,3 @@ def test_a_connection_that_is_closed_on_this_side_is_made_anew(kept):
     pid = next_request(kept)
     kept.connection.close()
     assert next_request(kept) != pid
-
-
-def test_after_an_error_the_question_is_asked(kept, monkeypatch):
-    asked = []
-    real = type(kept).is_usable
-    monkeypatch.setattr(type(kept), "is_usable", lambda self: asked.append(True) or real(self))
-    next_request(kept)
-    kept.errors_occurred = True
-    next_request(kept)
-    assert asked == [True]

@@ -14,7 +14,7 @@ from apps.keys import services as keys
 from apps.rounds import services, stores, tasks, versions
 from apps.rounds.models import Round, Update
 from apps.rounds.services import ingest, leases, lifecycle
-from boltz_core.ingest.segments import sealed_length
+from boltz_core.ingest.segments import sealed_length, segment_count
 from boltz_core.rounds.states import UpdateState, WrongStateError
 from boltz_protocol.errors import NotNowError
 from tests.apps.faults import raises
@@ -148,14 +148,21 @@ def test_the_lease_is_renewed_while_segments_are_written(update, settings):
     settings.BOLTZ_LEASE_SECONDS = 0.03
     lease = leases.claim(update.pk)
     expires = Update.objects.get().lease_expires_at
-    on_segment = ingest.lease_keeper(lease)
-    on_segment(0)
+    keeper = leases.Keeper(lambda: leases.renew(lease))
+    keeper.keep()
     assert Update.objects.get().lease_expires_at == expires
     deadline = time.monotonic() + 5
     settings.BOLTZ_LEASE_SECONDS = 60
     while Update.objects.get().lease_expires_at == expires and time.monotonic() < deadline:
-        on_segment(1)
+        keeper.keep()
     assert Update.objects.get().lease_expires_at > expires + timedelta(seconds=30)
+
+
+def test_who_stages_an_update_keeps_its_lease_at_each_segment(update, monkeypatch):
+    kept = []
+    monkeypatch.setattr(leases.Keeper, "keep", lambda _keeper: kept.append("kept"))
+    ingest.process_update(update.pk)
+    assert kept == ["kept"] * segment_count(update.round.model.parameters)
 
 
 def test_the_segments_of_a_worker_that_has_lost_its_lease_are_removed(update, monkeypatch):
