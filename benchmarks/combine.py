@@ -6,6 +6,7 @@ Beside it, in the same run: `np.sum` of the same bytes (reading once, the limit)
 import hashlib
 import os
 import tempfile
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -40,14 +41,20 @@ def make_rows(members: int, parameters: int) -> NDArray[np.float32]:
     return np.resize(((words / 2.0**31 - 1) / 10).astype(np.float32), (members, parameters))
 
 
-def combine_memory(rows: NDArray[np.float32], decision: Decision, span: ParameterRange) -> Float64Vector:
+def combine_memory(rows: NDArray[np.float32], decision: Decision, span: ParameterRange) -> None:
     """Combine rows that lie in memory."""
 
     def open_segment(member: int, index: int, out: Float32Vector) -> None:
         start = index * SEGMENT_PARAMETERS
         np.copyto(out, rows[member, start : start + len(out)])
 
-    return combine_range(span, decision, open_segment)
+    exhaust(combine_range(span, decision, open_segment))
+
+
+def exhaust(segments: Iterator[Float64Vector]) -> None:
+    """Compute them all and keep none, as a shard task does that adds each to its weights."""
+    for _segment in segments:
+        pass
 
 
 class SealedFiles:
@@ -64,7 +71,7 @@ class SealedFiles:
             self._files.append(stack.enter_context(path.open("rb")))
             self._places.append(place)
 
-    def combine(self, decision: Decision, span: ParameterRange) -> Float64Vector:
+    def combine(self, decision: Decision, span: ParameterRange) -> None:
         """Combine them, opening each segment with a pread, as a shard task does."""
         openers = [SegmentOpener(bytes(32), **place) for place in self._places]
 
@@ -73,7 +80,7 @@ class SealedFiles:
             os.preadv(self._files[member].fileno(), [sealed], segments.sealed_offset(index))
             openers[member].open_into(index, sealed, out)
 
-        return combine_range(span, decision, open_segment)
+        exhaust(combine_range(span, decision, open_segment))
 
     @staticmethod
     def _seal(row: Float32Vector, sealer: SegmentSealer, path: Path) -> None:

@@ -34,13 +34,14 @@ class Run(models.Model):
 
 
 class Shard(models.Model):
-    """The combined step of one parameter range, written once; its float64 values lie in a file."""
+    """The new weights of one parameter range, written once; they lie in a file."""
 
     run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="results")
     number = models.PositiveIntegerField()
     start = models.PositiveBigIntegerField()
     stop = models.PositiveBigIntegerField()
     sha256 = models.CharField(max_length=64)
+    step_square = models.FloatField(help_text="Squared L2 norm of the step in this range.")
     finished_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

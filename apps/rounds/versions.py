@@ -106,11 +106,23 @@ def verify(version: ModelVersion) -> None:
     stamp = (storage().size(name), int(storage().get_modified_time(name).timestamp() * 1e6))
     if _verified.get(name) == stamp:
         return
-    with storage().open(name, "rb") as file:
+    verify_anew(version)
+    _verified[name] = stamp
+
+
+def verify_anew(version: ModelVersion) -> None:
+    """Check the stored weights against the version's digest, whatever was found before.
+
+    For what is published again: `verify` believes a file whose size and time have not changed, and a disk that rots
+    changes neither.
+
+    Raises:
+        DamagedVersionError: missing, or other bytes.
+    """
+    with open_stored(version) as file:
         found = hashlib.file_digest(file.file, "sha256").hexdigest()
     if found != version.weights_sha256:
         raise DamagedVersionError(f"the weights of {version} have changed on disk")
-    _verified[name] = stamp
 
 
 def open_stored(version: ModelVersion) -> File:
@@ -123,49 +135,6 @@ def open_stored(version: ModelVersion) -> File:
         return storage().open(version.storage_name(), "rb")
     except FileNotFoundError as error:
         raise DamagedVersionError(f"the weights of {version} are missing") from error
-
-
-class VerifyingReader:
-    """Reads a version's vector from its first parameter to its last, and checks that it is what was published.
-
-    For what is published again: `verify` believes a file whose size and time have not changed, and a disk that rots
-    changes neither.
-    """
-
-    def __init__(self, version: ModelVersion, layout: tensors.Layout) -> None:
-        self._version = version
-        self._digest = hashlib.sha256()
-        self._file = open_stored(version)
-        self._read(version.weights_bytes - layout.data_bytes)
-
-    def read(self, count: int) -> NDArray[np.float32]:
-        """The next `count` parameters, float32.
-
-        Raises:
-            DamagedVersionError: the file ends too early.
-        """
-        return np.frombuffer(self._read(4 * count), dtype="<f4")
-
-    def finish(self) -> None:
-        """After the last parameter: what was read is the version.
-
-        Raises:
-            DamagedVersionError: it is something else.
-        """
-        self._digest.update(self._file.read())
-        if self._digest.hexdigest() != self._version.weights_sha256:
-            raise DamagedVersionError(f"the weights of {self._version} have changed on disk")
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
-
-    def _read(self, size: int) -> bytes:
-        raw: bytes = self._file.read(size)
-        if len(raw) != size:
-            raise DamagedVersionError(f"the weights of {self._version} end too early")
-        self._digest.update(raw)
-        return raw
 
 
 class WeightsReader:

@@ -6,7 +6,7 @@ rows of a segment (1 MiB as float32, 2 MiB on the grid) stay in cache from decry
 height.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -24,8 +24,8 @@ OpenSegment = Callable[[int, int, Float32Vector], object]
 
 def combine_range(
     span: ParameterRange, decision: Decision, open_segment: OpenSegment, *, rows_per_block: int = ROWS_IN_CACHE
-) -> Float64Vector:
-    """Compute the decided mean over one parameter range.
+) -> Iterator[Float64Vector]:
+    """Compute the decided mean over one parameter range, one segment after the other.
 
     Args:
         span: from `plan_shards`.
@@ -33,23 +33,21 @@ def combine_range(
         open_segment: called with (member index, segment index, out); fills `out`, which is as long as the segment.
         rows_per_block: rows held at a time; any number gives the same bits.
 
-    Returns:
-        Shape (span.parameters,), float64, in the units of the updates.
+    Yields:
+        Shape (parameters of the segment,), float64, in the units of the updates. It is overwritten by the next one.
 
     Raises:
         AggregationError: a staged number beyond the bound.
         SegmentError: as `open_segment` raises it.
     """
-    mean = np.empty(span.parameters)
+    mean = np.empty(SEGMENT_PARAMETERS)
     summer = _SegmentSum(decision, open_segment, min(rows_per_block, len(decision.members)))
-    total_weight = decision.total_weight
     for index in range(span.first_segment, span.last_segment_exclusive):
-        start = index * SEGMENT_PARAMETERS
-        stop = min(start + SEGMENT_PARAMETERS, span.stop)
-        exact = summer.sum_segment(index, stop - start)
-        part = mean[start - span.start : stop - span.start]
-        exact.mean_into(part, total_weight=total_weight, gamma=decision.grid.gamma)
-    return mean
+        parameters = min(SEGMENT_PARAMETERS, span.stop - index * SEGMENT_PARAMETERS)
+        part = mean[:parameters]
+        exact = summer.sum_segment(index, parameters)
+        exact.mean_into(part, total_weight=decision.total_weight, gamma=decision.grid.gamma)
+        yield part
 
 
 class _SegmentSum:

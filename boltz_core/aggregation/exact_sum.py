@@ -61,16 +61,16 @@ class ExactSum:
     def mean_into(self, out: Float64Vector, *, total_weight: int, gamma: float) -> None:
         """Write the weighted mean, in the units of the rows: (hi * 2^10 + lo) * gamma / total_weight.
 
-        Each of the five operations rounds once, in this order.
+        Each of the operations rounds at most once, in this order; the first is exact, by a power of two.
 
         Raises:
             AggregationError: a total weight that is not positive.
         """
         if total_weight <= 0:
             raise AggregationError(f"the total weight is {total_weight}; it must be above 0")
-        hi, lo = self.totals()
-        np.copyto(out, hi)
-        np.multiply(out, 2.0**HALF_BITS, out=out)
+        # few rows need no int64: float64 holds their sums as exactly
+        hi, lo = self._partial if self._partial_rows == self._rows > 0 else self.totals()
+        np.multiply(hi, 2.0**HALF_BITS, out=out)
         np.add(out, lo, out=out)
         np.multiply(out, gamma, out=out)
         np.divide(out, total_weight, out=out)

@@ -7,25 +7,20 @@ import numpy as np
 
 from boltz_core.aggregation.errors import AggregationError
 from boltz_core.arrays import Float32Vector, Float64Vector
-from boltz_core.ingest.segments import SEGMENT_PARAMETERS
 
 
-def apply_step(base: Float32Vector, step: Float64Vector) -> Float32Vector:
-    """Add the step to the base version in float64 and round once to float32.
+def apply_step(weights: Float32Vector, step: Float64Vector) -> None:
+    """Make the base version's `weights` the next ones, in place: add in float64, round once to float32.
+
+    `step` is used up: it holds the unrounded sums afterwards.
 
     Raises:
-        AggregationError: lengths that differ, or a sum that float32 cannot hold.
+        AggregationError: lengths that differ, or a sum that float32 cannot hold; `weights` are then void.
     """
-    if base.shape != step.shape:
-        raise AggregationError(f"the base has shape {base.shape}, the step {step.shape}")
-    weights = np.empty(base.shape, dtype="<f4")
-    wide = np.empty(SEGMENT_PARAMETERS)
-    for start in range(0, len(base), SEGMENT_PARAMETERS):
-        part = slice(start, start + SEGMENT_PARAMETERS)
-        summed = wide[: len(base[part])]
-        np.add(base[part], step[part], out=summed)
-        with np.errstate(over="ignore"):
-            np.copyto(weights[part], summed, casting="same_kind")
-        if not np.isfinite(weights[part]).all():
-            raise AggregationError("the next weights are not finite numbers of float32")
-    return weights
+    if weights.shape != step.shape:
+        raise AggregationError(f"the base has shape {weights.shape}, the step {step.shape}")
+    np.add(weights, step, out=step)
+    with np.errstate(over="ignore"):
+        np.copyto(weights, step, casting="same_kind")
+    if not np.isfinite(weights).all():
+        raise AggregationError("the next weights are not finite numbers of float32")

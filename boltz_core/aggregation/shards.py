@@ -21,7 +21,7 @@ class ParameterRange:
         return self.stop - self.start
 
 
-def plan_shards(parameters: int, *, max_shards: int = 32, min_parameters: int = 1 << 20) -> tuple[ParameterRange, ...]:
+def plan_shards(parameters: int, *, max_shards: int = 32, min_parameters: int = 1 << 21) -> tuple[ParameterRange, ...]:
     """Split `parameters` into as many even ranges as hold `min_parameters` each, at least 1 and at most `max_shards`.
 
     Raises:

@@ -25,7 +25,7 @@ class ShardInline(ReadOnlyInline):
     verbose_name_plural = "shards done"
 
     span = column("parameters", lambda shard: f"{shard.start:,} to {shard.stop - 1:,}")
-    digest = column("SHA-256 of the step", lambda shard: display.short(shard.sha256))
+    digest = column("SHA-256 of the weights", lambda shard: display.short(shard.sha256))
     finished = column("done (UTC)", lambda shard: display.moment(shard.finished_at))
 
 

@@ -3,48 +3,33 @@
 It can be called any number of times; only the run that the round's fence names can publish, and only once.
 """
 
-import contextlib
-import hashlib
 import logging
-import shutil
+import math
 from collections.abc import Iterator
-from pathlib import Path
+from concurrent.futures import Future, ThreadPoolExecutor
 
-import numpy as np
-from django.conf import settings
 from django.db import transaction
 from django.db.models.functions import Now
 from django.utils import timezone
-from numpy.typing import NDArray
 
 from apps.aggregation.models import Run, Shard
-from apps.aggregation.services import leases
+from apps.aggregation.services import leases, shard_files
 from apps.audit import services as audit
 from apps.rounds import versions
 from apps.rounds.models import Round, Update
 from apps.rounds.services import open_rounds_due, registry
 from apps.rounds.services.transitions import SYSTEM, move_round
-from boltz_core.aggregation import decision, server_step
+from boltz_core.aggregation import decision
 from boltz_core.aggregation.errors import AggregationError
 from boltz_core.rounds.states import RoundState, UpdateState
-from boltz_protocol.errors import ServerFaultError
 
 logger = logging.getLogger(__name__)
 
 
-class DamagedShardError(ServerFaultError):
-    """The file of a combined range is not the one that was written."""
-
-    default_code = "shard_damaged"
-
-    def __init__(self, shard: Shard) -> None:
-        super().__init__(f"{shard} is damaged on our disk; it is combined again")
-        self.number = shard.number
-
-
 def finish_run(run_id: int) -> None:
     """Publish a run whose shards are all there; otherwise nothing happens. A damaged base version fails its round."""
-    run = Run.objects.select_related("round__model", "round__base").get(pk=run_id)
+    # with whatever a message about them names: threads beside this one ask the database nothing
+    run = Run.objects.select_related("round__model", "round__base__model").get(pk=run_id)
     results = list(run.results.order_by("number"))
     if run.state != "running" or len(results) != run.shards:
         return
@@ -53,7 +38,7 @@ def finish_run(run_id: int) -> None:
     except leases.RunEndedError as error:
         logger.warning("%s", error)
         return
-    except DamagedShardError as error:
+    except shard_files.DamagedShardError as error:
         # without its row the range is combined again: at the next look, or by the next message
         logger.warning("%s", error)
         run.results.filter(number=error.number, run__state="running").delete()
@@ -63,7 +48,7 @@ def finish_run(run_id: int) -> None:
         return
     if publish(run, sha256, size, step_norm):
         # what a crash leaves undone here, the tick does
-        forget_shards(run.pk)
+        shard_files.forget(run.pk)
         open_rounds_due()
     else:
         Run.objects.filter(pk=run.pk, state="running").update(state="superseded", ended_at=Now())
@@ -74,62 +59,32 @@ def write_version(run: Run, results: list[Shard]) -> tuple[str, int, float]:
 
     Raises:
         RunEndedError: somebody else has taken the run over meanwhile.
+        DamagedShardError: a range is not what was combined.
+        DamagedVersionError: the base is not what was published, so neither is the sum.
     """
-    layout = run.round.model.tensor_layout()
-    squares = [0.0]
-    with contextlib.closing(versions.VerifyingReader(run.round.base, layout)) as reader:
-        blocks = new_weights(results, reader, squares, leases.keeper_of(run))
-        sha256, size = versions.write_weights(layout, blocks)
+    with ThreadPoolExecutor(max_workers=1) as beside:
+        base = beside.submit(versions.verify_anew, run.round.base)
+        ranges = new_weights(results, beside, leases.keeper_of(run))
+        sha256, size = versions.write_weights(run.round.model.tensor_layout(), until_checked(ranges, base))
     leases.renew(run)
-    return sha256, size, squares[0] ** 0.5
+    return sha256, size, math.fsum(shard.step_square for shard in results) ** 0.5
 
 
-def new_weights(
-    results: list[Shard], reader: versions.VerifyingReader, squares: list[float], lease: leases.Keeper
-) -> Iterator[memoryview]:
-    """Base plus step for each range; adds the squared norm of the step to `squares`.
-
-    Raises:
-        DamagedVersionError: after the last range: the base was not what was published, so neither is the sum.
-    """
-    for shard in results:
+def new_weights(results: list[Shard], beside: ThreadPoolExecutor, lease: leases.Keeper) -> Iterator[memoryview]:
+    """The bytes of each range; the next one is read and checked while this one is written."""
+    coming = beside.submit(shard_files.read, results[0])
+    for following in range(1, len(results) + 1):
         lease.keep()
-        step = read_shard(shard)
-        squares[0] += float(np.dot(step, step))
-        yield memoryview(server_step.apply_step(reader.read(shard.stop - shard.start), step)).cast("B")
-    reader.finish()
+        raw = coming.result()
+        if following < len(results):
+            coming = beside.submit(shard_files.read, results[following])
+        yield memoryview(raw)
 
 
-def read_shard(shard: Shard) -> NDArray[np.float64]:
-    """The combined step of one range, as it was written.
-
-    Raises:
-        DamagedShardError: gone, or other bytes.
-    """
-    try:
-        raw = shard_path(shard.run_id, shard.number).read_bytes()
-    except FileNotFoundError as error:
-        raise DamagedShardError(shard) from error
-    if hashlib.sha256(raw).hexdigest() != shard.sha256:
-        raise DamagedShardError(shard)
-    return np.frombuffer(raw, dtype="<f8")
-
-
-def forget_shards(run_id: int) -> None:
-    """Remove the combined ranges of a run that has ended: the version holds what they were for."""
-    shutil.rmtree(shard_path(run_id, 0).parent, ignore_errors=True)
-
-
-def sweep_shards() -> None:
-    """Remove the combined ranges of every run that has ended."""
-    for directory in (Path(settings.BOLTZ_DATA_DIR) / "runs").glob("*"):
-        if not Run.objects.filter(pk=int(directory.name), state="running").exists():
-            forget_shards(int(directory.name))
-
-
-def shard_path(run_id: int, number: int) -> Path:
-    """Where the combined step of one range lies."""
-    return Path(settings.BOLTZ_DATA_DIR) / "runs" / str(run_id) / f"{number}.f64"
+def until_checked(ranges: Iterator[memoryview], base: Future[None]) -> Iterator[memoryview]:
+    """All ranges; ends when the base version has been found whole too, since they were made from it."""
+    yield from ranges
+    base.result()
 
 
 def publish(run: Run, sha256: str, size: int, step_norm: float) -> bool:

@@ -14,7 +14,7 @@ from django.db.models.functions import Now
 
 from apps import dispatch
 from apps.aggregation.models import Heartbeat, Run
-from apps.aggregation.services import publication, runs
+from apps.aggregation.services import runs, shard_files
 from apps.attempts import attempt
 from apps.audit import services as audit
 from apps.clients import services as clients
@@ -40,7 +40,7 @@ def tick(kind: str) -> None:
         rounds.shred_old_rounds,
         rounds.sweep_inbox,
         rounds.sweep_scratch,
-        publication.sweep_shards,
+        shard_files.sweep,
         versions.sweep_unpublished,
     ):
         attempt(step)

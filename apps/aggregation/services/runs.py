@@ -5,6 +5,7 @@ combined by a chord when there is more than one; the chord is an accelerator: th
 that a lost message, a doubled one or a member that was killed changes nothing but the time it takes.
 """
 
+import contextlib
 import hashlib
 import logging
 from datetime import timedelta
@@ -17,14 +18,15 @@ from django.db.models.functions import Now
 
 from apps import dispatch
 from apps.aggregation.models import Run, Shard
-from apps.aggregation.services import leases, membership, publication
+from apps.aggregation.services import leases, membership, publication, shard_files
 from apps.audit import services as audit
-from apps.rounds import stores
+from apps.rounds import stores, versions
 from apps.rounds.models import Round
 from apps.rounds.selectors import staged_matrix
 from apps.rounds.services import freezing
 from apps.rounds.services.transitions import SYSTEM, move_round
-from boltz_core.aggregation import combine, decision, shards
+from boltz_core.aggregation import combine, decision, server_step, shards
+from boltz_core.ingest.segments import SEGMENT_PARAMETERS
 from boltz_core.rounds.states import RoundState
 
 logger = logging.getLogger(__name__)
@@ -134,20 +136,56 @@ def continue_run(run: Run) -> None:
 
 def combine_shard(run_id: int, number: int) -> None:
     """Combine one range, exactly as decided, and write it once. Late, doubled or superseded calls do nothing."""
-    run = Run.objects.select_related("round__model").get(pk=run_id)
+    run = Run.objects.select_related("round__model", "round__base").get(pk=run_id)
     if run.state != "running" or run.results.filter(number=number).exists():
         return
     span = range_of(run, number)
-    decided = decision.Decision.from_record(run.decision)
     try:
-        with staged_matrix(run.round, [member.update_id for member in decided.members]) as matrix:
-            step = combine.combine_range(span, decided, renewing(run, matrix.open_segment))
-        write_shard(run, number, span, step)
+        sha256, step_square = write_shard(run, number, span)
     except leases.RunEndedError as error:
         logger.warning("%s", error)
+        return
+    except versions.DamagedVersionError as error:
+        publication.give_up(run, error.message)
+        return
     except stores.DamagedMemberError as error:
         if membership.remove_damaged(run, error):
             aggregate_round(run.round_id)
+        return
+    Shard.objects.bulk_create(
+        [Shard(run=run, number=number, start=span.start, stop=span.stop, sha256=sha256, step_square=step_square)],
+        ignore_conflicts=True,
+    )
+
+
+def write_shard(run: Run, number: int, span: shards.ParameterRange) -> tuple[str, float]:
+    """Write the new weights of one range; returns their digest and the squared norm of the step there.
+
+    Raises:
+        RunEndedError: the run has ended meanwhile; the tick removes the file.
+        DamagedVersionError: the base has changed on disk.
+        DamagedMemberError: the segments of a member have.
+    """
+    decided = decision.Decision.from_record(run.decision)
+    digest, square = hashlib.sha256(), 0.0
+    weights = np.empty(SEGMENT_PARAMETERS, "<f4")
+    with (
+        staged_matrix(run.round, [member.update_id for member in decided.members]) as matrix,
+        contextlib.closing(versions.WeightsReader(run.round.base, run.round.model.tensor_layout())) as base,
+        shard_files.writing(run, number) as write,
+    ):
+        start = span.start
+        for step in combine.combine_range(span, decided, renewing(run, matrix.open_segment)):
+            square += float(np.dot(step, step))
+            part = weights[: len(step)]
+            base.read_into(start, part)
+            server_step.apply_step(part, step)
+            start += len(step)
+            block = memoryview(part).cast("B")
+            digest.update(block)
+            write(block)
+        leases.renew(run)
+    return digest.hexdigest(), square
 
 
 def renewing(run: Run, open_segment: combine.OpenSegment) -> combine.OpenSegment:
@@ -159,21 +197,3 @@ def renewing(run: Run, open_segment: combine.OpenSegment) -> combine.OpenSegment
         open_segment(member, segment, out)
 
     return open_and_renew
-
-
-def write_shard(run: Run, number: int, span: shards.ParameterRange, step: np.ndarray) -> None:
-    """Store a combined range durably, then its row; the row is inserted once.
-
-    Raises:
-        RunEndedError: the run has ended meanwhile; the tick removes the file.
-    """
-    raw = memoryview(step).cast("B")
-    path = publication.shard_path(run.pk, number)
-    with stores.partial_file(path.parent) as file:
-        file.write(raw)
-        stores.publish_file(file, path)
-    Shard.objects.bulk_create(
-        [Shard(run=run, number=number, start=span.start, stop=span.stop, sha256=hashlib.sha256(raw).hexdigest())],
-        ignore_conflicts=True,
-    )
-    leases.renew(run)

@@ -10,7 +10,7 @@ import pytest
 
 from apps.aggregation import services
 from apps.aggregation.models import Run, Shard
-from apps.aggregation.services import membership, publication, runs
+from apps.aggregation.services import membership, publication, runs, shard_files
 from apps.audit import selectors as log
 from apps.audit import services as audit
 from apps.keys import services as keys
@@ -280,7 +280,7 @@ def test_a_combined_range_that_was_damaged_is_combined_again(frozen, damage):
     services.aggregate_round(frozen.pk)
     run = run_of(frozen)
     combine_all(run)
-    damage(publication.shard_path(run.pk, 1))
+    damage(shard_files.path_of(run.pk, 1))
     services.finish_run(run.pk)
     assert not Shard.objects.filter(run=run, number=1).exists()
     assert Shard.objects.filter(run=run).count() == SHARDS - 1
@@ -311,19 +311,18 @@ def test_a_late_body_of_a_published_run_takes_no_shard_for_damaged(frozen, monke
 def test_weights_that_are_not_finite_are_never_published(frozen, monkeypatch):
     services.aggregate_round(frozen.pk)
     run = run_of(frozen)
-    combine_all(run)
-    monkeypatch.setattr(publication.server_step, "apply_step", raises(AggregationError("not finite")))
-    # all but the lease, which is kept while the version is written
-    monkeypatch.setattr(publication.leases, "renew", lambda _run: None)
+    monkeypatch.setattr(runs.server_step, "apply_step", raises(AggregationError("not finite")))
+    # all but the lease, which is kept while a range is combined
+    monkeypatch.setattr(runs.leases, "renew", lambda _run: None)
     with nothing_changes(), pytest.raises(AggregationError):
-        services.finish_run(run.pk)
+        services.combine_shard(run.pk, 0)
 
 
 def test_the_sweep_leaves_the_ranges_of_a_running_run_alone(frozen):
     services.aggregate_round(frozen.pk)
     combine_all(run_of(frozen))
     with nothing_changes():
-        publication.sweep_shards()
+        shard_files.sweep()
     Run.objects.update(state="superseded")
-    publication.sweep_shards()
+    shard_files.sweep()
     assert step_files() == []

@@ -12,7 +12,7 @@ from django.utils import timezone
 from apps.aggregation import services, tasks
 from apps.aggregation.management.commands import reconcile as command
 from apps.aggregation.models import Heartbeat, Run
-from apps.aggregation.services import publication, reconciliation, runs
+from apps.aggregation.services import publication, reconciliation, runs, shard_files
 from apps.clients.models import SpentNonce
 from apps.keys import services as keys
 from apps.rounds import services as rounds
@@ -290,7 +290,7 @@ TICK_STEPS = {
     "shred_old_rounds": rounds,
     "sweep_inbox": rounds,
     "sweep_scratch": rounds,
-    "sweep_shards": publication,
+    "sweep": shard_files,
 }
 
 

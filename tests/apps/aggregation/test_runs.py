@@ -9,7 +9,7 @@ from django.db.models.functions import Now
 
 from apps.aggregation import services, tasks
 from apps.aggregation.models import Run, Shard
-from apps.aggregation.services import leases, publication, runs
+from apps.aggregation.services import leases, publication, runs, shard_files
 from apps.audit import selectors as log
 from apps.audit import services as audit
 from apps.rounds.models import ModelVersion, Round
@@ -176,7 +176,7 @@ def test_a_shard_of_a_run_that_ends_meanwhile_is_thrown_away(frozen, monkeypatch
 
     monkeypatch.setattr(runs.combine, "combine_range", late)
     services.combine_shard(run.pk, 0)
-    publication.sweep_shards()
+    shard_files.sweep()
     assert step_files() == []
     assert Run.objects.get(pk=run.pk).state == "superseded"
 
@@ -198,24 +198,39 @@ def test_combining_stops_when_the_run_has_ended(frozen, settings):
         combine()
 
 
+def while_written(monkeypatch, meanwhile):
+    """Have something happen after each range that is written, for longer than the lease's pause; returns the ranges."""
+    real, written = publication.new_weights, []
+
+    def slow(*arguments):
+        for block in real(*arguments):
+            written.append(block)
+            yield block
+            over = time.monotonic() + 0.001
+            meanwhile()
+            while time.monotonic() < over:
+                pass
+
+    monkeypatch.setattr(publication, "new_weights", slow)
+    return written
+
+
 def test_the_lease_of_a_run_is_renewed_while_its_version_is_written(frozen, settings, monkeypatch):
     services.aggregate_round(frozen.pk)
     run = run_of(frozen)
     combine_all(run)
     # it would run out with the first range; whoever looks then takes the run over
     settings.BOLTZ_LEASE_SECONDS = 0.001
-    real, seen = publication.read_shard, []
+    seen = []
 
-    def slow(shard):
-        before = run_of(frozen).lease_expires_at
+    def look():
+        seen.append(run_of(frozen).lease_expires_at)
         settings.BOLTZ_LEASE_SECONDS = 3600
-        seen.append(before)
-        return real(shard)
 
-    monkeypatch.setattr(publication, "read_shard", slow)
-    monkeypatch.setattr(publication, "publish", lambda *_: seen.append(run_of(frozen).lease_expires_at) or True)
+    while_written(monkeypatch, look)
+    monkeypatch.setattr(publication, "publish", lambda *_: True)
     services.finish_run(run.pk)
-    assert seen[-1] > seen[0] + timedelta(minutes=50)
+    assert seen[1] > seen[0] + timedelta(minutes=50)
 
 
 def test_a_run_that_is_taken_over_while_its_version_is_written_stops_writing(frozen, settings, monkeypatch):
@@ -223,20 +238,10 @@ def test_a_run_that_is_taken_over_while_its_version_is_written_stops_writing(fro
     run = run_of(frozen)
     combine_all(run)
     settings.BOLTZ_LEASE_SECONDS = 0.001
-    real, read = publication.read_shard, []
-
-    def overtaken(shard):
-        Run.objects.filter(pk=run.pk).update(state="superseded")
-        read.append(shard)
-        over = time.monotonic() + settings.BOLTZ_LEASE_SECONDS
-        while time.monotonic() < over:
-            pass
-        return real(shard)
-
-    monkeypatch.setattr(publication, "read_shard", overtaken)
+    written = while_written(monkeypatch, lambda: Run.objects.filter(pk=run.pk).update(state="superseded"))
     monkeypatch.setattr(publication, "publish", lambda *_: pytest.fail("it went on"))
     services.finish_run(run.pk)
-    assert (len(read), run.shards > 1) == (1, True)
+    assert (len(written), run.shards > 1) == (1, True)
     assert ModelVersion.objects.filter(model=frozen.model).count() == 1
 
 

@@ -54,8 +54,13 @@ def combine(rows, members, *, max_shards=1, rows_per_block=16, **fields):
 
     spans = plan_shards(rows.shape[1], max_shards=max_shards, min_parameters=1)
     return np.concatenate(
-        [combine_range(span, decision, open_segment, rows_per_block=rows_per_block) for span in spans]
+        [whole(combine_range(span, decision, open_segment, rows_per_block=rows_per_block)) for span in spans]
     )
+
+
+def whole(segments):
+    """One vector of what `combine_range` gives piece by piece."""
+    return np.concatenate([segment.copy() for segment in segments])
 
 
 def combine_in_integers(rows, decision):
@@ -74,7 +79,8 @@ def digest(vector):
 
 
 def next_weights_digest(mean):
-    weights = apply_step(made_numbers("base", len(mean)), mean)
+    weights = made_numbers("base", len(mean))
+    apply_step(weights, mean.copy())
     return hashlib.sha256(weights.tobytes()).hexdigest()
 
 

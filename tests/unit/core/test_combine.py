@@ -31,6 +31,7 @@ from tests.unit.core.made_rows import (
     made_rows,
     next_weights_digest,
     policy,
+    whole,
 )
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -176,7 +177,9 @@ def combine_sealed(sealed, parameters):
     decision = decide(made_members(3), policy=policy(max_norm=1000.0))
     openers = [SegmentOpener(KEY, update_id=f"u{i:04}", attempt=1, layout_digest="d") for i in range(3)]
     (span,) = plan_shards(parameters)
-    return combine_range(span, decision, lambda i, segment, out: openers[i].open_into(segment, sealed[i][segment], out))
+    return whole(
+        combine_range(span, decision, lambda i, segment, out: openers[i].open_into(segment, sealed[i][segment], out))
+    )
 
 
 def test_sealed_segments_combine_to_the_same_bits_as_rows_in_memory(sealed_rows):
@@ -214,7 +217,7 @@ def test_memory_does_not_grow_with_the_number_of_members():
         (span,) = plan_shards(4 * SEGMENT_PARAMETERS)
         tracemalloc.start()
         try:
-            combine_range(span, decision, lambda _member, _segment, out: out.fill(0))
+            whole(combine_range(span, decision, lambda _member, _segment, out: out.fill(0)))
             return tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()

@@ -17,20 +17,16 @@ from tests.unit.core.made_rows import made_numbers
 )
 def test_the_sum_is_rounded_once_to_float32(base, step):
     expected = struct.unpack("f", struct.pack("f", base + step))[0]
-    assert apply_step(np.array([base], np.float32), np.array([step])).tolist() == [expected]
+    weights = np.array([base], np.float32)
+    apply_step(weights, np.array([step]))
+    assert weights.tolist() == [expected]
 
 
 def test_every_coordinate_gets_its_step():
     base, step = made_numbers("base", 40_000), made_numbers("step", 40_000).astype(np.float64) / 3
-    weights = apply_step(base, step)
-    assert weights.dtype == np.float32
-    assert np.array_equal(weights, (base + step).astype(np.float32))
-
-
-def test_the_base_is_left_as_it_was():
-    base = np.ones(3, np.float32)
-    apply_step(base, np.ones(3))
-    assert base.tolist() == [1, 1, 1]
+    expected = (base + step).astype(np.float32)
+    apply_step(base, step)
+    assert np.array_equal(base, expected)
 
 
 @pytest.mark.parametrize("step", [3.4e38, -1e300, math.nan, math.inf])

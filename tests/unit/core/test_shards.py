@@ -21,13 +21,13 @@ def test_the_ranges_cover_every_parameter_once_and_break_between_segments(parame
 @given(parameters=sizes)
 def test_the_ranges_are_even_and_not_too_many(parameters):
     spans = plan_shards(parameters)
-    assert len(spans) == max(1, min(32, parameters >> 20))
+    assert len(spans) == max(1, min(32, parameters >> 21))
     counts = [span.last_segment_exclusive - span.first_segment for span in spans]
     assert max(counts) - min(counts) <= 1
 
 
 def test_a_small_model_takes_one_range():
-    assert len(plan_shards(2 * (1 << 20) - 1)) == 1
+    assert len(plan_shards((1 << 22) - 1)) == 1
 
 
 @pytest.mark.parametrize("arguments", [{"parameters": 0}, {"max_shards": 0}, {"min_parameters": 0}], ids=str)
