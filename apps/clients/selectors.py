@@ -1,11 +1,18 @@
 """Reading clients."""
 
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 
-from apps.clients.models import Client, ClientKey, EnrolmentToken, KeyState
+from apps.clients.models import Client, ClientKey, EnrolmentToken
+from apps.joined_rows import Joined
 from boltz_core.rounds.states import ClientState
 from boltz_core.trust import reputation
 from boltz_protocol.messages import ClientRecord, TrustView
+
+SIGNERS = Joined(key=ClientKey, client=Client)
+SIGNING_KEY = f"""
+    SELECT {SIGNERS.columns} FROM clients_clientkey AS key JOIN clients_client AS client ON client.id = key.client_id
+    WHERE key.kid = %s AND (key.state = 'active' OR key.state = 'revoked' AND client.state = 'erased')
+"""  # noqa: S608 - nothing in it comes from outside
 
 
 def signing_key(kid: str) -> ClientKey | None:
@@ -14,9 +21,11 @@ def signing_key(kid: str) -> ClientKey | None:
     An erased client's last key is among them: its request to be erased may come again when the first answer was lost.
     What an erased client may do is for the permissions to say.
     """
-    may_sign = Q(state=KeyState.ACTIVE) | Q(state=KeyState.REVOKED, client__state=ClientState.ERASED)
-    # no ORDER BY: there is one at most, and each signed request asks
-    return next(iter(ClientKey.objects.filter(may_sign, kid=kid).select_related("client").order_by()), None)
+    found = SIGNERS.first(SIGNING_KEY, [kid])
+    if found is None:
+        return None
+    key, key.client = found
+    return key
 
 
 def clients_waiting() -> QuerySet[Client]:

@@ -65,8 +65,8 @@ class RoundsView(APIView):
     )
     def get(self, request: Request, name: str) -> Response:
         """State, counts and result of each."""
-        rounds = selectors.rounds_newest_first(selectors.find_model(name))[: asked_limit(request)]
-        return Response(RoundList(v=1, rounds=tuple(selectors.round_views(list(rounds)))))
+        rounds = selectors.round_views(name, limit=asked_limit(request))
+        return Response(RoundList(v=1, rounds=tuple(rounds)))
 
 
 class RoundDetailView(APIView):
@@ -80,7 +80,7 @@ class RoundDetailView(APIView):
     )
     def get(self, request: Request, name: str, number: str) -> Response:
         """State, counts, and what a client agrees to when it takes part."""
-        return Response(selectors.round_view(selectors.find_round(name, number)))
+        return Response(selectors.round_view(name, number))
 
 
 def asked_limit(request: Request) -> int:

@@ -1,13 +1,13 @@
 """What the rounds app can tell. Selectors read and change nothing."""
 
-from apps.rounds.selectors.clients_view import model_view, model_views, round_view, round_views, update_status
+from apps.rounds.selectors.clients_view import model_view, model_views, update_status
 from apps.rounds.selectors.lookups import (
     find_model,
     find_round,
     find_version,
     models_by_name,
-    rounds_newest_first,
 )
+from apps.rounds.selectors.round_views import round_view, round_views
 from apps.rounds.selectors.staged import StagedMatrix, staged_matrix
 from apps.rounds.selectors.work import rounds_live, rounds_to_aggregate, updates_waiting
 
@@ -22,7 +22,6 @@ __all__ = [
     "round_view",
     "round_views",
     "rounds_live",
-    "rounds_newest_first",
     "rounds_to_aggregate",
     "staged_matrix",
     "update_status",

@@ -5,6 +5,7 @@ import re
 import msgspec
 from django.db.models import QuerySet
 
+from apps.joined_rows import Joined
 from apps.rounds.models import LIVE_ROUND_STATES, FederatedModel, ModelVersion, Round
 from boltz_core.rounds.states import VersionState
 from boltz_protocol.errors import SenderError
@@ -74,34 +75,39 @@ def find_version(name: str, number: str) -> ModelVersion:
     Raises:
         SenderError: `unknown_model`, `unknown_version`.
     """
-    versions = ModelVersion.objects.filter(model=find_model(name)).select_related("model")
-    if number == "latest":
-        return versions.get(state=VersionState.CURRENT)
-    version = versions.filter(number=number_of(number, "version")).first()
+    which = {"state": VersionState.CURRENT} if number == "latest" else {"number": number_of(number, "version")}
+    # no ORDER BY where there is one at most, and no model where nobody asks: each client looks versions up
+    version = next(iter(ModelVersion.objects.filter(model__name=valid_name(name), **which).order_by()), None)
     if version is None:
+        find_model(name)
         raise SenderError(f"{name} has no version {number}", code="unknown_version")
     return version
 
 
+PLACES = Joined(round=Round, model=FederatedModel, base=ModelVersion)
+ROUNDS = f"""
+    SELECT {PLACES.columns} FROM rounds_round AS round
+    JOIN rounds_federatedmodel AS model ON model.id = round.model_id
+    LEFT JOIN rounds_modelversion AS base ON base.id = round.base_id
+    WHERE model.name = %s
+"""  # noqa: S608 - nothing in it comes from outside
+THIS_ONE = ROUNDS + "AND round.number = %s"
+CURRENT = ROUNDS + "ORDER BY round.state = ANY(%s) DESC, round.number DESC LIMIT 1"
+
+
 def find_round(name: str, number: str) -> Round:
-    """A round by number, or `current`: the one that has not ended, else the last one.
+    """A round by number, or `current`: the one that has not ended, else the last one. With its model and base.
 
     Raises:
         SenderError: `unknown_model`, `unknown_round`.
     """
-    rounds = Round.objects.select_related("model", "base").filter(model__name=valid_name(name))
-    # no ORDER BY where there is one at most: each request of a client looks a round up
     if number == "current":
-        live = rounds.filter(state__in=LIVE_ROUND_STATES)
-        round_ = next(iter(live), None) or rounds.order_by("-number").first()
+        found = PLACES.first(CURRENT, [valid_name(name), list(LIVE_ROUND_STATES)])
     else:
-        round_ = next(iter(rounds.filter(number=number_of(number, "round"))), None)
-    if round_ is None:
+        found = PLACES.first(THIS_ONE, [valid_name(name), number_of(number, "round")])
+    if found is None:
         find_model(name)
         raise SenderError(f"{name} has no round {number}", code="unknown_round")
+    round_: Round = found[0]
+    _, round_.model, round_.base = found
     return round_
-
-
-def rounds_newest_first(model: FederatedModel) -> QuerySet[Round]:
-    """A model's rounds."""
-    return Round.objects.filter(model=model).select_related("model", "base").order_by("-number")

@@ -26,7 +26,7 @@ from apps.clients import services as clients
 from apps.clients.models import Client, ClientKey
 from apps.keys import services as keys
 from apps.rounds import selectors, stores
-from apps.rounds.models import Participation, Round, Update
+from apps.rounds.models import Round, Update
 from apps.rounds.services import inbox, lifecycle
 from boltz_core.rounds.states import ClientState, RoundState
 from boltz_protocol import envelope
@@ -47,6 +47,14 @@ class Body(Protocol):
     def read(self, size: int, /) -> bytes:
         """At most `size` bytes; empty at the end."""
         ...
+
+
+# the upload id that a client was given in a round, and the id of the update that it has there
+OWN_PLACE = """
+    SELECT place.upload_id, known.id FROM rounds_participation AS place
+    LEFT JOIN rounds_update AS known ON known.round_id = place.round_id AND known.client_id = place.client_id
+    WHERE place.round_id = %s AND place.client_id = %s
+"""
 
 
 @dataclass(frozen=True)
@@ -100,13 +108,15 @@ def find_round(upload: Upload) -> Round:
 
 def find_known(upload: Upload, round_: Round) -> Update | None:
     """The update that this upload repeats, if any. The upload id must belong to this client and round."""
-    mine = Participation.objects.filter(round=round_, client=upload.client).first()
-    if mine is None:
+    with connection.cursor() as cursor:
+        cursor.execute(OWN_PLACE, [round_.pk, upload.client.pk])
+        row = cursor.fetchone()
+    if row is None:
         raise NotNowError("join the round first: POST its participation", code="not_joined")
-    known = Update.objects.filter(round=round_, client=upload.client).first()
-    if mine.upload_id == upload.upload_id:
-        return known
-    if known is not None:
+    upload_id, known = row
+    if upload_id == upload.upload_id:
+        return Update.objects.get(pk=known) if known else None
+    if known:
         raise NotNowError("you have an update in this round already, under another id", code="already_submitted")
     raise SenderError("this upload id is not the one you were given for this round", code="not_your_upload")
 

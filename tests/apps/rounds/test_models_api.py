@@ -274,7 +274,7 @@ def test_a_limit_that_is_no_number_from_1_to_200_is_refused(alpha, model, limit)
 def test_a_list_of_rounds_takes_the_same_statements_however_long_it_is(alpha, model, count, django_assert_num_queries):
     many_rounds(model, count)
     alpha.get(f"{MODEL}/rounds?limit=100")
-    with django_assert_num_queries(6):
+    with django_assert_num_queries(3):
         alpha.get(f"{MODEL}/rounds?limit=100")
 
 
