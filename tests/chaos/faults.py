@@ -68,10 +68,10 @@ def envelope_of(mesh, upload_id):
 
 
 @contextlib.contextmanager
-def held_table(mesh, table, *, mode="EXCLUSIVE"):
-    """Nobody can write to a table; everybody can read it, but for the mode ACCESS EXCLUSIVE."""
+def held_table(mesh, table):
+    """Nobody can write to a table; everybody can read it."""
     with mesh.session() as cursor:
-        cursor.execute(f'LOCK TABLE "{table}" IN {mode} MODE')
+        cursor.execute(f'LOCK TABLE "{table}" IN EXCLUSIVE MODE')
         yield
 
 
@@ -117,8 +117,8 @@ def held_shards(mesh, numbers):
         ((run_id,),) = cursor.fetchall()
         for number in numbers:
             cursor.execute(
-                "INSERT INTO aggregation_shard (run_id, number, start, stop, sha256, finished_at)"
-                " VALUES (%s, %s, 0, 0, '', now())",
+                "INSERT INTO aggregation_shard (run_id, number, start, stop, sha256, step_square, finished_at)"
+                " VALUES (%s, %s, 0, 0, '', 0, now())",
                 [run_id, number],
             )
         yield run_id

@@ -7,7 +7,7 @@ import pytest
 
 from tests.apps.signed_requests import ME, refusal
 from tests.chaos.departures import check_forgotten, check_in_version, check_round, files_of, state_of
-from tests.chaos.faults import HeldEnvelope, held_shards, paused, resume
+from tests.chaos.faults import HeldEnvelope, held_shards, paused, readers, resume
 from tests.chaos.invariants import wait_for_version
 from tests.chaos.operators import revoke
 from tests.chaos.senders import one_hot_senders, send_all
@@ -90,17 +90,22 @@ def test_one_leaves_while_its_update_is_decided(mesh, wire, model, leaver, other
         assert upload.send().status_code == 202
         with HeldEnvelope(mesh, upload.upload_id, len(upload.body) // 2) as envelope:
             resume(mesh, "worker")
-            mesh.until(lambda: state_of(mesh, upload.upload_id) == "processing", "a worker is inside of it")
+            mesh.until(lambda: readers(mesh, "worker", envelope.path) and half_staged(mesh), "a worker is inside of it")
             # the worker has its end of the pipe; who erases finds the file
             envelope.put_back()
             mesh.client(leaver.name).leave()
             assert state_of(mesh, upload.upload_id) == "erased"
+            assert half_staged(mesh), "the worker is still at it"
             envelope.give_the_rest()
+        mesh.until(lambda: not half_staged(mesh), "the worker has come to its end")
     check_forgotten(mesh, upload, leaver.name)
     send_all(mesh, model, others)
     check_round(mesh, model, others, apart={upload.upload_id: "erased"})
     assert not files_of(mesh, upload.upload_id)
-    assert not list((mesh.directory / "data" / "staged").glob("*.part"))
+
+
+def half_staged(mesh):
+    return list((mesh.directory / "data" / "staged").glob("*.part"))
 
 
 def test_one_whose_update_is_staged_leaves_many_times_at_once(mesh, wire, model, leaver, others):

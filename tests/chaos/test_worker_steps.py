@@ -6,13 +6,14 @@ from contextlib import ExitStack
 import pytest
 
 from tests.chaos.faults import (
+    HeldEnvelope,
     HeldFile,
     held_log_entry,
     held_round,
     held_shards,
-    held_table,
     kill,
     paused,
+    readers,
     resume,
     signal_all,
     stopped,
@@ -51,23 +52,21 @@ def test_a_worker_killed_in_the_transaction_of_a_step(mesh, model, parameters, e
     check_invariants(mesh, model, senders)
 
 
-def reads_its_update(mesh):
-    return any('FROM "rounds_update"' in statement for statement in mesh.waiting_for_a_lock("clients_client"))
-
-
 def test_a_worker_killed_when_it_has_claimed_an_update_and_read_nothing(mesh, model, parameters):
     senders = one_hot_senders(parameters)
     with paused(mesh, "beat", "reconciler", "worker"):
         upload_id = senders[0].send(mesh, model).upload_id
-        with held_table(mesh, "clients_client", mode="ACCESS EXCLUSIVE"):
+        # a file, not a lock: a worker that waits for it is not cancelled after a while, and nobody else has to wait
+        with HeldEnvelope(mesh, upload_id, 0) as envelope:
             resume(mesh, "worker")
-            mesh.until(lambda: reads_its_update(mesh), "the worker is about to read the update that it has claimed")
+            mesh.until(lambda: readers(mesh, "worker", envelope.path), "the worker is about to read the envelope")
             kill(mesh, "worker")
         assert mesh.rows("SELECT state, attempts FROM rounds_update WHERE id = %s", upload_id) == [("processing", 1)]
     mesh.mend()
     send_all(mesh, model, senders[1:])
     check_invariants(mesh, model, senders)
-    assert mesh.value("SELECT lost_leases FROM rounds_update WHERE id = %s", upload_id) == 1
+    # a busy machine may lose another one
+    assert mesh.value("SELECT lost_leases FROM rounds_update WHERE id = %s", upload_id) >= 1
 
 
 def test_a_worker_killed_between_the_new_weights_and_their_version(mesh, model, parameters):
@@ -109,7 +108,7 @@ def test_an_aggregator_that_wakes_late_throws_its_version_away(mesh, model, para
 
 
 def shard_file(mesh, run_id, number):
-    return mesh.directory / "data" / "runs" / str(run_id) / f"{number}.f64"
+    return mesh.directory / "data" / "runs" / str(run_id) / f"{number}.f32"
 
 
 def scratch_files(mesh):

@@ -202,7 +202,7 @@ class UpdateAdmin(UpdateColumns, DecidingAdmin):
             f"{update.attempts} attempts, {update.lost_leases} leases lost, {update.failures} failures of ours, "
             f"asked for {update.kicks} times"
         )
-        if update.lease_expires_at:
+        if update.lease_token and update.lease_expires_at:
             until = f"{update.lease_expires_at:%H:%M:%S} UTC ({display.distance(update.lease_expires_at)})"
             return f"leased until {until}; {tried}"
         return f"no lease; {tried}"

@@ -113,6 +113,8 @@ def stage(update: Update, lease: leases.Lease) -> Staged:
     round_, layout = update.round, update.round.model.tensor_layout()
     key = secrets.token_bytes(STAGED_KEY_BYTES)
     sealer = SegmentSealer(key, update_id=update.pk, attempt=lease.attempt, layout_digest=layout.digest)
+    # first: a key that cannot be kept would leave a file that nobody can read
+    wrapped = keys.key_store().seal(round_.staging_kid, key, stores.segment_context(update.pk, lease.attempt))
     target = stores.staged_path(round_.pk, update.pk, lease.attempt)
     keeper = leases.Keeper(lambda: leases.renew(lease))
     with stores.open_envelope(update.body_sha256) as sealed, stores.partial_file(stores.staging()) as file:
@@ -128,7 +130,6 @@ def stage(update: Update, lease: leases.Lease) -> Staged:
                 on_segment=lambda _index: keeper.keep(),
             )
         stores.publish_file(file, target)
-    wrapped = keys.key_store().seal(round_.staging_kid, key, stores.segment_context(update.pk, lease.attempt))
     return Staged(facts, target, wrapped)
 
 

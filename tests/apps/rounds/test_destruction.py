@@ -18,7 +18,7 @@ from apps.clients.models import Client
 from apps.keys import services as keys
 from apps.rounds import selectors, services, stores, versions
 from apps.rounds.models import ModelVersion, Round, Update
-from apps.rounds.services import erasure, leases, shredding
+from apps.rounds.services import leases, shredding
 from tests.apps.faults import can_be_destroyed_again, cannot_be_destroyed
 from tests.apps.places import submit
 from tests.apps.unchanged import files, nothing_changes
@@ -296,7 +296,3 @@ def test_erasing_a_client_that_never_sent_anything_touches_no_update(members, jo
     before = list(Update.objects.order_by("pk").values_list("pk", "state"))
     leave("gamma")
     assert list(Update.objects.order_by("pk").values_list("pk", "state")) == before
-
-
-def test_bytes_that_are_gone_already_are_no_matter(members):
-    erasure.delete_bytes([("none", "0" * 64, 1, 1), ("none", "0" * 64, 1, None)])

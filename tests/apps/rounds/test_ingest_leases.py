@@ -301,6 +301,7 @@ def test_a_staging_key_that_is_gone_is_our_fault(update):
     services.process_update(update.pk)
     assert no_trace_of_blame(update)
     assert (update.state, update.failures) == ("received", 1)
+    assert staged_files() == []
 
 
 def test_a_base_version_that_is_damaged_is_our_fault_and_no_file_stays_open(mesh, place, joined):

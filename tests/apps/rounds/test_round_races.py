@@ -10,7 +10,7 @@ from apps.clients import services as clients
 from apps.clients.models import Client
 from apps.rounds import services, stores
 from apps.rounds.models import Participation, Round, Update
-from apps.rounds.services import inbox, leases, transitions, uploads
+from apps.rounds.services import inbox, ingest, leases, transitions, uploads
 from boltz_core.rounds.states import RoundState
 from boltz_protocol.errors import NotNowError
 from tests.apps.hostile_envelopes import seal, send
@@ -141,6 +141,20 @@ def test_an_erasure_waits_for_an_upload_that_is_being_inserted_and_erases_it(pla
     assert erasing() is True
     assert Update.objects.get().state == "erased"
     assert not [name for name in files() if name.startswith("inbox")]
+
+
+def test_an_erasure_waits_for_a_worker_that_commits_its_decision_and_removes_its_file(place, monkeypatch):
+    update = submit(place)
+    halted = Halted(monkeypatch, ingest, "log_decision")
+    deciding = in_thread(lambda: services.process_update(update.pk))
+    assert halted.reached.wait(20)
+    erasing = in_thread(lambda: clients.erase(Client.objects.get(), actor="test"))
+    until(waits_for_a_lock)
+    halted.let_go()
+    assert (deciding(), erasing()) == (None, True)
+    # it had been staged
+    assert Update.objects.values_list("state", "staged_attempt").get() == ("erased", 1)
+    assert not [name for name in files() if name.startswith(("inbox", "staged"))]
 
 
 def test_an_upload_that_meets_an_erasure_on_its_way_is_refused(place, body):
