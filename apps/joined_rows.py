@@ -23,7 +23,8 @@ class Joined:
     def first(self, statement: str, values: Sequence[object]) -> tuple[Any, ...] | None:
         """From the first row an instance of each model, not tied to one another; None without a row.
 
-        `statement` selects `columns`. What an outer join has not found is None too.
+        `statement` selects `columns`; what it selects after them comes after the instances, as it is. What an outer
+        join has not found is None too.
         """
         with connection.cursor() as cursor:
             cursor.execute(statement, values)
@@ -35,7 +36,7 @@ class Joined:
             stop = start + len(fields(model))
             found.append(_instance(model, row[start:stop]))
             start = stop
-        return tuple(found)
+        return (*found, *row[start:])
 
 
 def fields(model: type[Model]) -> "tuple[Field[Any, Any], ...]":

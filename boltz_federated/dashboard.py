@@ -21,7 +21,7 @@ from apps.clients.models import Client
 from apps.operator_pages import display
 from apps.rounds.admin.rounds import deadline_of
 from apps.rounds.models import IN_WORK_STATES, LIVE_ROUND_STATES, FederatedModel, ModelVersion, Round, Update
-from apps.rounds.selectors import round_views
+from apps.rounds.selectors import views_of
 from boltz_core.rounds.states import ClientState, RoundState, UpdateState, VersionState
 from boltz_protocol.messages import RoundView
 
@@ -122,14 +122,15 @@ def models() -> list[dict[str, Any]]:
     versions = {version.model_id: version for version in ModelVersion.objects.filter(state=VersionState.CURRENT)}
     latest = Round.objects.select_related("model", "base").order_by("model_id", "-number").distinct("model_id")
     rounds = {round_.model_id: round_ for round_ in latest}
-    views = dict(zip(rounds, round_views(list(rounds.values())), strict=True))
+    views = views_of(rounds.values())
     return [
         {
             "model": display.link_to(model),
             "version": version_link(versions.get(model.pk)),
-            **round_cells(rounds.get(model.pk), views.get(model.pk)),
+            **round_cells(round_, views[round_.pk] if round_ else None),
         }
         for model in FederatedModel.objects.order_by("name")
+        for round_ in [rounds.get(model.pk)]
     ]
 
 

@@ -4,10 +4,12 @@ from apps.rounds.selectors.clients_view import model_view, model_views, update_s
 from apps.rounds.selectors.lookups import (
     find_model,
     find_round,
+    find_update,
     find_version,
     models_by_name,
+    round_and_time,
 )
-from apps.rounds.selectors.round_views import round_view, round_views
+from apps.rounds.selectors.round_views import round_view, round_views, views_of
 from apps.rounds.selectors.staged import StagedMatrix, staged_matrix
 from apps.rounds.selectors.work import rounds_live, rounds_to_aggregate, updates_waiting
 
@@ -15,10 +17,12 @@ __all__ = [
     "StagedMatrix",
     "find_model",
     "find_round",
+    "find_update",
     "find_version",
     "model_view",
     "model_views",
     "models_by_name",
+    "round_and_time",
     "round_view",
     "round_views",
     "rounds_live",
@@ -26,4 +30,5 @@ __all__ = [
     "staged_matrix",
     "update_status",
     "updates_waiting",
+    "views_of",
 ]

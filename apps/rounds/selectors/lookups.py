@@ -1,12 +1,15 @@
 """One row by its public name, or an error that says what is not there."""
 
 import re
+from datetime import datetime
+from typing import Any, cast
 
 import msgspec
 from django.db.models import QuerySet
 
+from apps.clients.models import Client
 from apps.joined_rows import Joined
-from apps.rounds.models import LIVE_ROUND_STATES, FederatedModel, ModelVersion, Round
+from apps.rounds.models import LIVE_ROUND_STATES, FederatedModel, ModelVersion, Round, Update
 from boltz_core.rounds.states import VersionState
 from boltz_protocol.errors import SenderError
 from boltz_protocol.messages import Name
@@ -86,13 +89,13 @@ def find_version(name: str, number: str) -> ModelVersion:
 
 PLACES = Joined(round=Round, model=FederatedModel, base=ModelVersion)
 ROUNDS = f"""
-    SELECT {PLACES.columns} FROM rounds_round AS round
+    SELECT {PLACES.columns}, statement_timestamp() FROM rounds_round AS round
     JOIN rounds_federatedmodel AS model ON model.id = round.model_id
     LEFT JOIN rounds_modelversion AS base ON base.id = round.base_id
-    WHERE model.name = %s
 """  # noqa: S608 - nothing in it comes from outside
-THIS_ONE = ROUNDS + "AND round.number = %s"
-CURRENT = ROUNDS + "ORDER BY round.state = ANY(%s) DESC, round.number DESC LIMIT 1"
+BY_ID = ROUNDS + "WHERE round.id = %s"
+THIS_ONE = ROUNDS + "WHERE model.name = %s AND round.number = %s"
+CURRENT = ROUNDS + "WHERE model.name = %s ORDER BY round.state = ANY(%s) DESC, round.number DESC LIMIT 1"
 
 
 def find_round(name: str, number: str) -> Round:
@@ -108,6 +111,49 @@ def find_round(name: str, number: str) -> Round:
     if found is None:
         find_model(name)
         raise SenderError(f"{name} has no round {number}", code="unknown_round")
-    round_: Round = found[0]
-    _, round_.model, round_.base = found
-    return round_
+    return _tied(found)[0]
+
+
+def round_and_time(round_id: int) -> tuple[Round, datetime]:
+    """A round with its model and base, and what time it is by the database's clock.
+
+    Raises:
+        Round.DoesNotExist: there is none.
+    """
+    found = PLACES.first(BY_ID, [round_id])
+    if found is None:
+        raise Round.DoesNotExist(f"there is no round {round_id}")
+    return _tied(found)
+
+
+def _tied(found: tuple[Any, ...]) -> tuple[Round, datetime]:
+    """The round of a row, which knows its model and base, and the time of the look."""
+    round_, model, base, now = found
+    round_.model, round_.base = model, base
+    return round_, now
+
+
+UPDATES = Joined(own=Update, client=Client, round=Round, model=FederatedModel, base=ModelVersion)
+UPDATE = f"""
+    SELECT {UPDATES.columns} FROM rounds_update AS own
+    JOIN clients_client AS client ON client.id = own.client_id
+    JOIN rounds_round AS round ON round.id = own.round_id
+    JOIN rounds_federatedmodel AS model ON model.id = round.model_id
+    LEFT JOIN rounds_modelversion AS base ON base.id = round.base_id
+    WHERE own.id = %s
+"""  # noqa: S608 - nothing in it comes from outside
+
+
+def find_update(update_id: str) -> Update:
+    """An update with its client, round, model and base.
+
+    Raises:
+        Update.DoesNotExist: there is none.
+    """
+    found = UPDATES.first(UPDATE, [update_id])
+    if found is None:
+        raise Update.DoesNotExist(f"there is no update {update_id}")
+    update, client, round_, model, base = found
+    update.client, update.round = client, round_
+    round_.model, round_.base = model, base
+    return cast("Update", update)

@@ -1,19 +1,19 @@
 """Rounds as clients see them, in one statement without the ORM: making its SQL costs more than answering it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
 from django.db import connection
 
-from apps.rounds.models import LIVE_ROUND_STATES
+from apps.rounds.models import LIVE_ROUND_STATES, Round
 from apps.rounds.selectors.lookups import find_model, number_of, valid_name
 from boltz_core.rounds.states import UpdateState
 from boltz_protocol.errors import SenderError
 from boltz_protocol.messages import RoundView, SignedDocument
 
 ROUNDS = """
-    SELECT round.number, round.state, round.opens_at, round.closes_at, round.descriptor::text,
+    SELECT round.id, model.name, round.number, round.state, round.opens_at, round.closes_at, round.descriptor::text,
            (SELECT count(*) FROM rounds_participation AS one WHERE one.round_id = round.id),
            (SELECT json_agg(json_build_array(state, code, n))::text FROM (
                SELECT state, code, count(*) AS n FROM rounds_update WHERE round_id = round.id GROUP BY state, code
@@ -22,11 +22,11 @@ ROUNDS = """
     FROM rounds_round AS round
     JOIN rounds_federatedmodel AS model ON model.id = round.model_id
     LEFT JOIN rounds_modelversion AS version ON version.round_id = round.id AND round.state = 'published'
-    WHERE model.name = %s
 """
-THIS_ONE = ROUNDS + "AND round.number = %s"
-CURRENT = ROUNDS + "ORDER BY round.state = ANY(%s) DESC, round.number DESC LIMIT 1"
-NEWEST = ROUNDS + "ORDER BY round.number DESC LIMIT %s"
+THIS_ONE = ROUNDS + "WHERE model.name = %s AND round.number = %s"
+CURRENT = ROUNDS + "WHERE model.name = %s ORDER BY round.state = ANY(%s) DESC, round.number DESC LIMIT 1"
+NEWEST = ROUNDS + "WHERE model.name = %s ORDER BY round.number DESC LIMIT %s"
+THESE = ROUNDS + "WHERE round.id = ANY(%s)"
 
 
 def round_view(name: str, number: str) -> RoundView:
@@ -42,7 +42,7 @@ def round_view(name: str, number: str) -> RoundView:
     if not rows:
         find_model(name)
         raise SenderError(f"{name} has no round {number}", code="unknown_round")
-    return _view(name, rows[0])
+    return _view(rows[0])
 
 
 def round_views(name: str, *, limit: int) -> list[RoundView]:
@@ -54,7 +54,12 @@ def round_views(name: str, *, limit: int) -> list[RoundView]:
     rows = _rows(NEWEST, valid_name(name), limit)
     if not rows:
         find_model(name)
-    return [_view(name, row) for row in rows]
+    return [_view(row) for row in rows]
+
+
+def views_of(rounds: Iterable[Round]) -> dict[int, RoundView]:
+    """Several rounds of any models, by their primary keys."""
+    return {row[0]: _view(row) for row in _rows(THESE, [round_.pk for round_ in rounds])}
 
 
 def _rows(statement: str, *values: object) -> list[tuple[Any, ...]]:
@@ -64,9 +69,9 @@ def _rows(statement: str, *values: object) -> list[tuple[Any, ...]]:
         return list(cursor.fetchall())
 
 
-def _view(name: str, row: Sequence[Any]) -> RoundView:
+def _view(row: Sequence[Any]) -> RoundView:
     """One round. Only `robust` rounds may tell counts of rejections; the other modes do not exist yet."""
-    number, state, opens_at, closes_at, descriptor, joined, counts, version, step_norm = row
+    _, name, number, state, opens_at, closes_at, descriptor, joined, counts, version, step_norm = row
     updates: list[tuple[str, str, int]] = msgspec.json.decode(counts) if counts else []
     staged = {UpdateState.STAGED, UpdateState.AGGREGATED}
     return RoundView(

@@ -17,7 +17,7 @@ import numpy as np
 from django.db import transaction
 
 from apps.keys import services as keys
-from apps.rounds import stores, versions
+from apps.rounds import selectors, stores, versions
 from apps.rounds.models import Round, Update
 from apps.rounds.services import leases, lifecycle
 from apps.rounds.services.transitions import log_decision
@@ -47,7 +47,7 @@ def process_update(update_id: str) -> None:
     lease = leases.claim(update_id)
     if lease is None:
         return
-    update = Update.objects.select_related("client", "round__model", "round__base").get(pk=update_id)
+    update = selectors.find_update(update_id)
     try:
         decide(update, lease)
     except leases.LeaseLostError as error:

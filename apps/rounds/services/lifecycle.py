@@ -8,11 +8,11 @@ from datetime import datetime
 from typing import NoReturn
 
 from django.db import connection, transaction
-from django.db.models.functions import Now
 from django.utils import timezone
 
 from apps import dispatch
 from apps.audit import services as audit
+from apps.rounds import selectors
 from apps.rounds.models import Round
 from apps.rounds.services.freezing import freeze
 from apps.rounds.services.opening import start_if_due
@@ -26,9 +26,9 @@ def advance_round(round_id: int) -> None:
 
     What is due is decided by the database's clock: a process whose own is wrong would seal before the deadline.
     """
-    round_ = Round.objects.select_related("model", "base").annotate(looked_at=Now()).get(pk=round_id)
-    start_if_due(round_, now=round_.looked_at)
-    if round_.state == RoundState.OPEN and is_over(round_, now=round_.looked_at):
+    round_, now = selectors.round_and_time(round_id)
+    start_if_due(round_, now=now)
+    if round_.state == RoundState.OPEN and is_over(round_, now=now):
         seal_round(round_, actor=SYSTEM)
     if round_.state == RoundState.SEALED:
         freeze(round_)
