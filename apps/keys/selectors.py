@@ -4,9 +4,14 @@ import msgspec
 from django.conf import settings
 from django.db import connection
 
+from apps.joined_rows import Joined
 from apps.keys.key_store import KeyMissingError
 from apps.keys.models import KeyState, KeyUse, MeshKey
 from boltz_protocol.messages import KeySet, SignedDocument
+
+KEYS = Joined(key=MeshKey)
+# each receipt asks
+CURRENT_KEY = f"SELECT {KEYS.columns} FROM keys_meshkey AS key WHERE use = %s AND state = 'current'"  # noqa: S608
 
 
 def current_key(use: str) -> MeshKey:
@@ -15,10 +20,11 @@ def current_key(use: str) -> MeshKey:
     Raises:
         KeyMissingError: the mesh has not been started yet (`ensure_mesh_keys`).
     """
-    try:
-        return MeshKey.objects.get(use=use, state=KeyState.CURRENT)
-    except MeshKey.DoesNotExist as error:
-        raise KeyMissingError(f"the mesh has no {use} key yet") from error
+    found = KEYS.first(CURRENT_KEY, [use])
+    if found is None:
+        raise KeyMissingError(f"the mesh has no {use} key yet")
+    key: MeshKey = found[0]
+    return key
 
 
 def signing_key() -> MeshKey:

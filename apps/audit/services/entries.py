@@ -10,16 +10,26 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
-from apps.audit.models import LogDetail, LogEntry, Subject
+from apps.audit.models import LogEntry, Subject
 from apps.audit.selectors import detail_context
 from apps.keys import services as keys
 from boltz_protocol import codec, leaves
 from boltz_protocol.encoding import base64url
 
 ID_BYTES = 16
+# without the ORM: each step of each update is logged
+KID = "SELECT kid FROM audit_subject WHERE pseudonym = %s"
+ENTRY_COLUMNS = ("id", "type", "actor", "subject", "round", "leaf", "created_at", "fold_key")
+INSERT_ENTRY = """
+    INSERT INTO audit_logentry (id, type, actor, subject, round, leaf, created_at, fold_key)
+    VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
+"""
+INSERT_BOTH = f"""
+    WITH entry AS ({INSERT_ENTRY}) INSERT INTO audit_logdetail (entry_id, kid, content) VALUES (%s, %s, %s)
+"""  # noqa: S608 - nothing in it comes from outside
 
 
 def append(
@@ -85,7 +95,7 @@ def _insert(
         round=round_,
         detail=leaves.detail_commitment(salt, canonical),
     )
-    entry = LogEntry.objects.create(
+    entry = LogEntry(
         id=entry_id,
         type=type_,
         actor=actor,
@@ -95,24 +105,36 @@ def _insert(
         created_at=now,
         fold_key=fold_key,
     )
-    _keep_detail(entry, salt + canonical)
+    _store(entry, *_kept_detail(entry, salt + canonical))
     return entry
 
 
-def _keep_detail(entry: LogEntry, content: bytes) -> None:
-    """Store what the leaf commits to, salt included: who has the salt could guess a short detail from the leaf.
+def _kept_detail(entry: LogEntry, content: bytes) -> tuple[str | None, bytes | None]:
+    """Kid and bytes of what the leaf commits to, salt included: who has it could guess a short detail from the leaf.
 
     Of a subject that is forgotten, or about to be, nothing is kept; work that was under way for it goes on.
     """
     if entry.subject is None:
-        LogDetail.objects.create(entry=entry, content=content)
-        return
-    kid = Subject.objects.values_list("kid", flat=True).get(pseudonym=entry.subject)
+        return None, content
+    with connection.cursor() as cursor:
+        cursor.execute(KID, [entry.subject])
+        row = cursor.fetchone()
+    if row is None:
+        raise Subject.DoesNotExist(f"nobody is {entry.subject}")
     try:
-        sealed = keys.key_store().seal(kid, content, detail_context(entry.id))
+        return row[0], keys.key_store().seal(row[0], content, detail_context(entry.id))
     except keys.KeyMissingError:
-        return
-    LogDetail.objects.create(entry=entry, kid=kid, content=sealed)
+        return row[0], None
+
+
+def _store(entry: LogEntry, kid: str | None, content: bytes | None) -> None:
+    """Insert an entry, and its detail where there is one, in one statement."""
+    values = [getattr(entry, name) for name in ENTRY_COLUMNS]
+    with connection.cursor() as cursor:
+        if content is None:
+            cursor.execute(INSERT_ENTRY, values)
+        else:
+            cursor.execute(INSERT_BOTH, [*values, entry.id, kid, content])
 
 
 def _loggable(value: Any) -> Any:

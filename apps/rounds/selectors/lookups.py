@@ -10,7 +10,6 @@ from django.db.models import QuerySet
 from apps.clients.models import Client
 from apps.joined_rows import Joined
 from apps.rounds.models import LIVE_ROUND_STATES, FederatedModel, ModelVersion, Round, Update
-from boltz_core.rounds.states import VersionState
 from boltz_protocol.errors import SenderError
 from boltz_protocol.messages import Name
 
@@ -72,18 +71,30 @@ def number_of(text: str, kind: str) -> int:
     return int(text)
 
 
+VERSIONS = Joined(version=ModelVersion, model=FederatedModel)
+OF_MODEL = f"""
+    SELECT {VERSIONS.columns} FROM rounds_modelversion AS version
+    JOIN rounds_federatedmodel AS model ON model.id = version.model_id WHERE model.name = %s
+"""  # noqa: S608 - nothing in it comes from outside
+LATEST = OF_MODEL + "AND version.state = 'current'"
+THIS_VERSION = OF_MODEL + "AND version.number = %s"
+
+
 def find_version(name: str, number: str) -> ModelVersion:
     """A version by number, or `latest`.
 
     Raises:
         SenderError: `unknown_model`, `unknown_version`.
     """
-    which = {"state": VersionState.CURRENT} if number == "latest" else {"number": number_of(number, "version")}
-    # no ORDER BY where there is one at most, and no model where nobody asks: each client looks versions up
-    version = next(iter(ModelVersion.objects.filter(model__name=valid_name(name), **which).order_by()), None)
-    if version is None:
+    if number == "latest":
+        found = VERSIONS.first(LATEST, [valid_name(name)])
+    else:
+        found = VERSIONS.first(THIS_VERSION, [valid_name(name), number_of(number, "version")])
+    if found is None:
         find_model(name)
         raise SenderError(f"{name} has no version {number}", code="unknown_version")
+    version: ModelVersion
+    version, version.model = found
     return version
 
 

@@ -16,11 +16,12 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F, Q
+from django.db.models import F
 from django.db.models.functions import Now
 
 from apps import dispatch
 from apps.audit import services as audit
+from apps.joined_rows import Joined
 from apps.rounds.models import Round, Update
 from apps.rounds.services.transitions import SYSTEM, move_updates
 from boltz_core.rounds.states import RoundState, UpdateState, WrongStateError
@@ -28,6 +29,14 @@ from boltz_protocol.errors import NotNowError, ServerFaultError
 
 RENEWALS_IN_A_LEASE = 3
 LONGEST_PAUSE = timedelta(minutes=15)
+UPDATES = Joined(own=Update)
+# a doubled message does not shorten the pause after a failure
+CLAIMABLE = f"""
+    SELECT {UPDATES.columns} FROM rounds_update AS own WHERE own.id = %s AND (
+        own.state = 'received' AND (own.not_before IS NULL OR own.not_before <= statement_timestamp())
+        OR own.state = 'processing' AND own.lease_expires_at < statement_timestamp()
+    ) FOR UPDATE SKIP LOCKED
+"""  # noqa: S608 - nothing in it comes from outside
 
 
 class LeaseLostError(ServerFaultError):
@@ -48,13 +57,11 @@ class Lease:
 def claim(update_id: str) -> Lease | None:
     """Take an update that is RECEIVED, or whose lease ran out; None when there is nothing to take."""
     token = uuid.uuid4()
-    # a doubled message does not shorten the pause after a failure
-    waiting = Q(state=UpdateState.RECEIVED) & (Q(not_before=None) | Q(not_before__lte=Now()))
-    lost = Q(state=UpdateState.PROCESSING, lease_expires_at__lt=Now())
     with transaction.atomic():
-        update = Update.objects.select_for_update(skip_locked=True).filter(waiting | lost).filter(pk=update_id).first()
-        if update is None:
+        found = UPDATES.first(CLAIMABLE, [update_id])
+        if found is None:
             return None
+        update: Update = found[0]
         lost_leases = update.lost_leases + (update.state == UpdateState.PROCESSING)
         if lost_leases >= settings.BOLTZ_MAX_ATTEMPTS:
             stall(update, f"its worker was lost {lost_leases} times")

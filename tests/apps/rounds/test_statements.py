@@ -11,7 +11,7 @@ from tests.apps.places import vector_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-UPLOAD, STATUS, INGEST = 16, 3, 13
+UPLOAD, STATUS, INGEST = 15, 3, 12
 
 
 def statements(action):
