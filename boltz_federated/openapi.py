@@ -11,15 +11,17 @@ from apps.wire.openapi import CODES_EXTENSION, schemas_of
 from boltz_federated.problems import CONTENT_TYPE, PROBLEMS
 from boltz_protocol.messages import Problem
 
-ALWAYS = ("database_unavailable", "rate_limited")
-WHEN_SIGNED = ("authentication_failed", "clock_skew")
-WITH_BODY = (
-    "malformed_message",
+ALWAYS = ("bad_request", "database_unavailable", "rate_limited")
+# a body is judged by its headers whether the operation takes one or not
+WHEN_SIGNED = (
+    "authentication_failed",
+    "clock_skew",
     "length_required",
     "body_too_large",
     "content_encoding_refused",
-    "unsupported_media_type",
 )
+WITH_BODY = ("malformed_message", "unsupported_media_type")
+BINARY = "application/octet-stream"
 
 
 def add_problem_responses(result: dict[str, Any], **_: Any) -> dict[str, Any]:
@@ -32,6 +34,7 @@ def add_problem_responses(result: dict[str, Any], **_: Any) -> dict[str, Any]:
         codes = {*ALWAYS, *operation.pop(CODES_EXTENSION, ())}
         codes |= set(WHEN_SIGNED) if any(operation.get("security", ())) else set()
         codes |= set(WITH_BODY) if "requestBody" in operation else set()
+        codes |= {"not_acceptable"} if _has_one_form(operation) else set()
         operation["responses"] |= _responses(codes)
     result.setdefault("components", {}).setdefault("schemas", {}).update(schemas_of(Problem))
     return result
@@ -41,6 +44,11 @@ def _operations(result: dict[str, Any]) -> Iterable[dict[str, Any]]:
     return (
         operation for path in result["paths"].values() for operation in path.values() if isinstance(operation, dict)
     )
+
+
+def _has_one_form(operation: dict[str, Any]) -> bool:
+    """Whether the answer is canonical JSON whatever is asked for; raw bytes are sent to whoever accepts anything."""
+    return not any(BINARY in answer.get("content", ()) for answer in operation["responses"].values())
 
 
 def _responses(codes: Iterable[str]) -> dict[str, Any]:

@@ -14,12 +14,14 @@ import msgspec
 from drf_spectacular.extensions import OpenApiSerializerExtension
 from drf_spectacular.plumbing import ResolvedComponent
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiResponse, extend_schema
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 
 from boltz_protocol import messages
 
 CODES_EXTENSION = "x-problem-codes"
 REFERENCE = "#/components/schemas/{name}"
+# what a view of the default permission answers to clients that are known and may not take part
+TO_INACTIVE_CLIENTS = ("client_pending", "client_suspended")
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -30,6 +32,7 @@ def describe(
     request: Any = None,
     response: Any = None,
     statuses: Sequence[int] = (200,),
+    statuses_without_content: Mapping[int, str] | None = None,
     media_type: str = "application/json",
     errors: Sequence[str] = (),
     **more: Any,
@@ -41,6 +44,7 @@ def describe(
         request: a message struct, or {media type: bytes} for what is not JSON.
         response: a message struct, `bytes`, or None for an answer without content.
         statuses: the success statuses, all with that response.
+        statuses_without_content: others that are no errors either, and what they mean.
         media_type: of the response.
         errors: codes of the table in `boltz_federated.problems`; an unknown one fails when the document is made.
         more: passed on to `extend_schema` (tags, parameters, description ...).
@@ -48,6 +52,7 @@ def describe(
     if isinstance(request, Mapping):
         request = {kind: _binary(content) for kind, content in request.items()}
     answer = OpenApiResponse(response=_binary(response), description=summary)
+    empty = {status: OpenApiResponse(description=what) for status, what in (statuses_without_content or {}).items()}
 
     def decorate(method: F) -> F:
         view, verb = method.__qualname__.split(".")[-2:]
@@ -55,7 +60,7 @@ def describe(
             operation_id=f"{verb}{view.removesuffix('View')}",
             summary=summary,
             request=request,
-            responses={(status, media_type): answer for status in statuses},
+            responses={(status, media_type): answer for status in statuses} | empty,
             extensions={CODES_EXTENSION: list(errors)},
             **more,
         )
@@ -63,6 +68,16 @@ def describe(
         return described
 
     return decorate
+
+
+def query(name: str, description: str, **schema: Any) -> OpenApiParameter:
+    """A part of the query that a view understands, for `describe(parameters=...)`."""
+    return OpenApiParameter(name, type=schema, location=OpenApiParameter.QUERY, description=description)
+
+
+def header(name: str, description: str) -> OpenApiParameter:
+    """A header that a view understands, for `describe(parameters=...)`."""
+    return OpenApiParameter(name, type=str, location=OpenApiParameter.HEADER, description=description)
 
 
 def schemas_of(kind: type) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from apps.rounds import selectors, versions
-from apps.wire.openapi import describe
+from apps.wire.openapi import TO_INACTIVE_CLIENTS, describe, header
 from boltz_protocol.errors import SenderError
 
 RANGE = re.compile(r"bytes=(\d{1,15})-(\d{0,15})")
@@ -36,7 +36,13 @@ class ArtifactView(APIView):
         summary="The weights of a version (safetensors); ETag is their SHA-256",
         response=bytes,
         media_type="application/octet-stream",
-        errors=("unknown_model", "unknown_version", "range_not_satisfiable"),
+        statuses=(200, 206),
+        statuses_without_content={304: "The one that `If-None-Match` names"},
+        parameters=[
+            header("If-None-Match", "An ETag: 304 when the weights are these"),
+            header("Range", "One range, such as `bytes=100-199` or `bytes=100-`: 206 with it"),
+        ],
+        errors=(*TO_INACTIVE_CLIENTS, "unknown_model", "unknown_version", "range_not_satisfiable"),
         tags=["models"],
     )
     def get(self, request: Request, name: str, number: str) -> HttpResponse | StreamingHttpResponse:

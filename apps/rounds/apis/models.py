@@ -7,7 +7,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from apps.rounds import selectors
-from apps.wire.openapi import describe
+from apps.wire.openapi import TO_INACTIVE_CLIENTS, describe, header, query
 from boltz_protocol import codec
 from boltz_protocol.errors import SenderError
 from boltz_protocol.messages import ModelList, ModelView, RoundList, RoundView, SignedDocument
@@ -20,7 +20,7 @@ LIMIT = re.compile(r"[1-9][0-9]{0,5}")
 class ModelsView(APIView):
     """Every model."""
 
-    @describe(summary="All models", response=ModelList, tags=["models"])
+    @describe(summary="All models", response=ModelList, errors=TO_INACTIVE_CLIENTS, tags=["models"])
     def get(self, request: Request) -> Response:
         """Each with its task, policy, current version and current round."""
         views = selectors.model_views(list(selectors.models_by_name()))
@@ -30,7 +30,7 @@ class ModelsView(APIView):
 class OneModelView(APIView):
     """One model."""
 
-    @describe(summary="One model", response=ModelView, errors=("unknown_model",), tags=["models"])
+    @describe(summary="One model", response=ModelView, errors=(*TO_INACTIVE_CLIENTS, "unknown_model"), tags=["models"])
     def get(self, request: Request, name: str) -> Response:
         """Its task, policy, current version and current round."""
         return Response(selectors.model_view(selectors.find_model(name)))
@@ -42,7 +42,9 @@ class VersionView(APIView):
     @describe(
         summary="The signed manifest of a version (`latest`: the current one)",
         response=SignedDocument,
-        errors=("unknown_model", "unknown_version"),
+        statuses_without_content={304: "The one that `If-None-Match` names"},
+        parameters=[header("If-None-Match", "An ETag: 304 when the manifest is this one")],
+        errors=(*TO_INACTIVE_CLIENTS, "unknown_model", "unknown_version"),
         tags=["models"],
     )
     def get(self, request: Request, name: str, number: str) -> Response:
@@ -58,9 +60,12 @@ class RoundsView(APIView):
     """The rounds of a model."""
 
     @describe(
-        summary="The rounds of a model, newest first (`?limit=`)",
+        summary="The rounds of a model, newest first",
         response=RoundList,
-        errors=("unknown_model", "bad_request"),
+        parameters=[
+            query("limit", "How many", type="integer", minimum=1, maximum=LARGEST_LIMIT, default=DEFAULT_LIMIT)
+        ],
+        errors=(*TO_INACTIVE_CLIENTS, "unknown_model"),
         tags=["rounds"],
     )
     def get(self, request: Request, name: str) -> Response:
@@ -75,7 +80,7 @@ class RoundDetailView(APIView):
     @describe(
         summary="A round with its signed descriptor (`current`: the one that has not ended)",
         response=RoundView,
-        errors=("unknown_model", "unknown_round"),
+        errors=(*TO_INACTIVE_CLIENTS, "unknown_model", "unknown_round"),
         tags=["rounds"],
     )
     def get(self, request: Request, name: str, number: str) -> Response:

@@ -9,7 +9,7 @@ from apps.clients.authentication import refuse
 from apps.clients.services import ReplayedError
 from apps.rounds import selectors, services
 from apps.wire.canonical_json import read_message
-from apps.wire.openapi import describe
+from apps.wire.openapi import TO_INACTIVE_CLIENTS, describe
 from apps.wire.request_body import announced_bytes
 from boltz_protocol.errors import SenderError
 from boltz_protocol.http_signature import parse_content_digest
@@ -33,7 +33,7 @@ class ParticipationView(APIView):
         summary="Join a round; names the upload id, the same one each time",
         request=ParticipationRequest,
         response=Participation,
-        errors=("unknown_model", "unknown_round", "round_not_open", "round_sealed"),
+        errors=(*TO_INACTIVE_CLIENTS, "unknown_model", "unknown_round", "round_not_open", "round_sealed"),
         tags=["rounds"],
     )
     def post(self, request: Request, name: str, number: str) -> Response:
@@ -61,9 +61,9 @@ class UpdateView(APIView):
         response=SignedDocument,
         statuses=(202,),
         errors=(
+            *TO_INACTIVE_CLIENTS,
             "unknown_model",
             "unknown_round",
-            "client_suspended",
             "not_joined",
             "not_your_upload",
             "round_not_open",
@@ -108,7 +108,7 @@ class UpdateView(APIView):
     @describe(
         summary="What became of an update",
         response=UpdateStatus,
-        errors=("unknown_model", "unknown_round", "unknown_update"),
+        errors=(*TO_INACTIVE_CLIENTS, "unknown_model", "unknown_round", "unknown_update"),
         tags=["rounds"],
     )
     def get(self, request: Request, name: str, number: int, upload_id: str) -> Response:

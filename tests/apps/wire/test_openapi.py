@@ -81,11 +81,34 @@ def test_errors_are_listed_by_status_with_their_codes(document):
 
 def test_what_every_signed_request_and_every_body_can_get_is_added(document):
     me = operation(document, "/api/v1/clients/me", "get")["responses"]
-    assert {"401", "503"} <= me.keys()
-    assert "413" not in me
+    assert {"400", "401", "411", "413", "415", "503"} <= me.keys()
+    assert "422" not in me
     keys = operation(document, "/api/v1/keys", "get")["responses"]
-    assert "401" not in keys
+    assert not {"401", "413"} & keys.keys()
     assert {"411", "413", "415", "422"} <= operation(document, *ENROL)["responses"].keys()
+
+
+def test_only_an_answer_with_one_form_can_be_refused_for_it(document):
+    path = "/api/v1/models/{name}/versions/{number}"
+    assert "406" in operation(document, path, "get")["responses"]
+    assert "406" not in operation(document, f"{path}/artifact", "get")["responses"]
+
+
+def test_answers_without_content_are_described(document):
+    unchanged = operation(document, "/api/v1/models/{name}/versions/{number}", "get")["responses"]["304"]
+    assert "content" not in unchanged
+
+
+def test_the_query_and_the_headers_that_a_view_understands_are_described(document):
+    (limit,) = (
+        parameter
+        for parameter in operation(document, "/api/v1/models/{name}/rounds", "get")["parameters"]
+        if parameter["in"] == "query"
+    )
+    assert limit["schema"] == {"type": "integer", "minimum": 1, "maximum": 200, "default": 20}
+    artifact = operation(document, "/api/v1/models/{name}/versions/{number}/artifact", "get")
+    headers = {parameter["name"] for parameter in artifact["parameters"] if parameter["in"] == "header"}
+    assert headers == {"If-None-Match", "Range"}
 
 
 def test_no_helper_field_is_left_in_the_document(document):
