@@ -86,7 +86,7 @@ class RunningMesh(Mesh):
         return [
             statement
             for (statement,) in self.rows(
-                "SELECT query FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE %s", f'%"{table}"%'
+                r"SELECT query FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query ~ %s", rf"\m{table}\M"
             )
         ]
 
