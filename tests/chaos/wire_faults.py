@@ -47,9 +47,10 @@ class RawConnection:
         self.socket.close()
 
     def send(self, *parts):
-        """Send every byte."""
-        for part in parts:
-            self.socket.sendall(part)
+        """Send every byte, or as many as the other side takes: who refuses a request need not read its body."""
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            for part in parts:
+                self.socket.sendall(part)
 
     def send_until_refused(self, block, *, at_most):
         """Send a block again and again, until the other side has had enough; returns how many bytes have left."""
