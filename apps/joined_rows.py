@@ -26,9 +26,7 @@ class Joined:
         `statement` selects `columns`; what it selects after them comes after the instances, as it is. What an outer
         join has not found is None too.
         """
-        with connection.cursor() as cursor:
-            cursor.execute(statement, values)
-            row = cursor.fetchone()
+        row = first_row(statement, values)
         if row is None:
             return None
         found, start = [], 0
@@ -37,6 +35,14 @@ class Joined:
             found.append(_instance(model, row[start:stop]))
             start = stop
         return (*found, *row[start:])
+
+
+def first_row(statement: str, values: Sequence[object]) -> tuple[Any, ...] | None:
+    """The first row that a statement gives, as it is; None without one."""
+    with connection.cursor() as cursor:
+        cursor.execute(statement, values)
+        row: tuple[Any, ...] | None = cursor.fetchone()
+    return row
 
 
 def fields(model: type[Model]) -> "tuple[Field[Any, Any], ...]":

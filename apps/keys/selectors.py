@@ -2,9 +2,8 @@
 
 import msgspec
 from django.conf import settings
-from django.db import connection
 
-from apps.joined_rows import Joined
+from apps.joined_rows import Joined, first_row
 from apps.keys.key_store import KeyMissingError
 from apps.keys.models import KeyState, KeyUse, MeshKey
 from boltz_protocol.messages import KeySet, SignedDocument
@@ -50,9 +49,7 @@ def is_usable(kid: str) -> bool:
 
     An upload has the second half of the grace time to be committed, before the key may be destroyed.
     """
-    with connection.cursor() as cursor:
-        cursor.execute(USABLE, [kid, settings.BOLTZ_KEY_GRACE_SECONDS / 2])
-        return cursor.fetchone() is not None
+    return first_row(USABLE, [kid, settings.BOLTZ_KEY_GRACE_SECONDS / 2]) is not None
 
 
 def key_set() -> KeySet:

@@ -15,6 +15,7 @@ from django.utils import timezone
 
 from apps.audit.models import LogEntry, Subject
 from apps.audit.selectors import detail_context
+from apps.joined_rows import first_row
 from apps.keys import services as keys
 from boltz_protocol import codec, leaves
 from boltz_protocol.encoding import base64url
@@ -116,9 +117,7 @@ def _kept_detail(entry: LogEntry, content: bytes) -> tuple[str | None, bytes | N
     """
     if entry.subject is None:
         return None, content
-    with connection.cursor() as cursor:
-        cursor.execute(KID, [entry.subject])
-        row = cursor.fetchone()
+    row = first_row(KID, [entry.subject])
     if row is None:
         raise Subject.DoesNotExist(f"nobody is {entry.subject}")
     try:

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 import msgspec
-from django.db import connection
 
 from apps.clients.models import Client
+from apps.joined_rows import first_row
 from apps.rounds.models import LIVE_ROUND_STATES, FederatedModel, ModelVersion, Round
 from apps.rounds.selectors.lookups import find_round, is_a, number_of, valid_name
 from boltz_core.rounds.states import VersionState
@@ -58,12 +58,8 @@ def update_status(name: str, number: str, upload_id: str, client: Client) -> Upd
         SenderError: `unknown_model`, `unknown_round`; `unknown_update`, also for another client's, so that ids cannot
             be probed.
     """
-    row = None
     place = valid_name(name), number_of(number, "round")
-    if is_a(upload_id, Identifier):
-        with connection.cursor() as cursor:
-            cursor.execute(STATUS, [upload_id, client.pk, *place])
-            row = cursor.fetchone()
+    row = first_row(STATUS, [upload_id, client.pk, *place]) if is_a(upload_id, Identifier) else None
     if row is None:
         find_round(name, number)
         raise SenderError("you have no update with this id in this round", code="unknown_update")

@@ -105,8 +105,29 @@ ROUNDS = f"""
     LEFT JOIN rounds_modelversion AS base ON base.id = round.base_id
 """  # noqa: S608 - nothing in it comes from outside
 BY_ID = ROUNDS + "WHERE round.id = %s"
-THIS_ONE = ROUNDS + "WHERE model.name = %s AND round.number = %s"
-CURRENT = ROUNDS + "WHERE model.name = %s ORDER BY round.state = ANY(%s) DESC, round.number DESC LIMIT 1"
+THIS_ONE = "WHERE model.name = %s AND round.number = %s"
+CURRENT = "WHERE model.name = %s ORDER BY round.state = ANY(%s) DESC, round.number DESC LIMIT 1"
+
+
+def place_of(name: str, number: str) -> tuple[str, list[object]]:
+    """How a statement over `round` and `model` ends that asks for one round, and the values in it.
+
+    Raises:
+        SenderError: `unknown_model`, `unknown_round`: it cannot be the name of one.
+    """
+    if number == "current":
+        return CURRENT, [valid_name(name), list(LIVE_ROUND_STATES)]
+    return THIS_ONE, [valid_name(name), number_of(number, "round")]
+
+
+def unknown_round(name: str, number: str) -> SenderError:
+    """A model has no such round.
+
+    Raises:
+        SenderError: `unknown_model`: there is not even the model.
+    """
+    find_model(name)
+    return SenderError(f"{name} has no round {number}", code="unknown_round")
 
 
 def find_round(name: str, number: str) -> Round:
@@ -115,13 +136,10 @@ def find_round(name: str, number: str) -> Round:
     Raises:
         SenderError: `unknown_model`, `unknown_round`.
     """
-    if number == "current":
-        found = PLACES.first(CURRENT, [valid_name(name), list(LIVE_ROUND_STATES)])
-    else:
-        found = PLACES.first(THIS_ONE, [valid_name(name), number_of(number, "round")])
+    place, values = place_of(name, number)
+    found = PLACES.first(ROUNDS + place, values)
     if found is None:
-        find_model(name)
-        raise SenderError(f"{name} has no round {number}", code="unknown_round")
+        raise unknown_round(name, number)
     return _tied(found)[0]
 
 

@@ -6,10 +6,10 @@ from typing import Any
 import msgspec
 from django.db import connection
 
-from apps.rounds.models import LIVE_ROUND_STATES, Round
-from apps.rounds.selectors.lookups import find_model, number_of, valid_name
+from apps.joined_rows import first_row
+from apps.rounds.models import Round
+from apps.rounds.selectors.lookups import find_model, place_of, unknown_round, valid_name
 from boltz_core.rounds.states import UpdateState
-from boltz_protocol.errors import SenderError
 from boltz_protocol.messages import RoundView, SignedDocument
 
 ROUNDS = """
@@ -23,8 +23,6 @@ ROUNDS = """
     JOIN rounds_federatedmodel AS model ON model.id = round.model_id
     LEFT JOIN rounds_modelversion AS version ON version.round_id = round.id AND round.state = 'published'
 """
-THIS_ONE = ROUNDS + "WHERE model.name = %s AND round.number = %s"
-CURRENT = ROUNDS + "WHERE model.name = %s ORDER BY round.state = ANY(%s) DESC, round.number DESC LIMIT 1"
 NEWEST = ROUNDS + "WHERE model.name = %s ORDER BY round.number DESC LIMIT %s"
 THESE = ROUNDS + "WHERE round.id = ANY(%s)"
 
@@ -35,14 +33,11 @@ def round_view(name: str, number: str) -> RoundView:
     Raises:
         SenderError: `unknown_model`, `unknown_round`.
     """
-    if number == "current":
-        rows = _rows(CURRENT, valid_name(name), list(LIVE_ROUND_STATES))
-    else:
-        rows = _rows(THIS_ONE, valid_name(name), number_of(number, "round"))
-    if not rows:
-        find_model(name)
-        raise SenderError(f"{name} has no round {number}", code="unknown_round")
-    return _view(rows[0])
+    place, values = place_of(name, number)
+    row = first_row(ROUNDS + place, values)
+    if row is None:
+        raise unknown_round(name, number)
+    return _view(row)
 
 
 def round_views(name: str, *, limit: int) -> list[RoundView]:

@@ -24,6 +24,7 @@ from apps import dispatch
 from apps.audit import services as audit
 from apps.clients import services as clients
 from apps.clients.models import Client, ClientKey
+from apps.joined_rows import first_row
 from apps.keys import services as keys
 from apps.rounds import selectors, stores
 from apps.rounds.models import Round, Update
@@ -108,9 +109,7 @@ def find_round(upload: Upload) -> Round:
 
 def find_known(upload: Upload, round_: Round) -> Update | None:
     """The update that this upload repeats, if any. The upload id must belong to this client and round."""
-    with connection.cursor() as cursor:
-        cursor.execute(OWN_PLACE, [round_.pk, upload.client.pk])
-        row = cursor.fetchone()
+    row = first_row(OWN_PLACE, [round_.pk, upload.client.pk])
     if row is None:
         raise NotNowError("join the round first: POST its participation", code="not_joined")
     upload_id, known = row
