@@ -9,7 +9,7 @@ from django.db.models.functions import Now
 
 from apps.aggregation import services, tasks
 from apps.aggregation.models import Run, Shard
-from apps.aggregation.services import leases, publication, runs, shard_files
+from apps.aggregation.services import leases, publication, runs
 from apps.audit import selectors as log
 from apps.audit import services as audit
 from apps.rounds.models import ModelVersion, Round
