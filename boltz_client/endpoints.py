@@ -24,6 +24,9 @@ from boltz_protocol.messages import (
     UpdateStatus,
 )
 
+# an answer that is held longer than this could be taken for a connection that is lost
+LONGEST_HOLD_SECONDS = 20.0
+
 
 class Endpoints:
     """The mesh behind `transport`; requests are signed by whoever `signer` gives at that moment."""
@@ -100,9 +103,12 @@ class Endpoints:
         )
         return self.transport.call(call, signer=self._signer(), policy=FOR_UPLOADS).read(SignedDocument)
 
-    def update_status(self, model: str, number: int, upload_id: str) -> UpdateStatus:
-        """What became of an update."""
-        return self._get(_update_path(model, number, upload_id)).read(UpdateStatus)
+    def update_status(self, model: str, number: int, upload_id: str, *, wait_seconds: float = 0.0) -> UpdateStatus:
+        """What became of an update; the mesh may hold its answer for `wait_seconds` while nothing is decided."""
+        seconds = int(min(wait_seconds, LONGEST_HOLD_SECONDS))
+        headers = {"Prefer": f"wait={seconds}"} if seconds else {}
+        call = Call("GET", _update_path(model, number, upload_id), headers=headers)
+        return self.transport.call(call, signer=self._signer()).read(UpdateStatus)
 
     def artifact(self, model: str, number: int, *, headers: dict[str, str]) -> tuple[Call, Signer]:
         """The request for a version's weights; they are streamed (artifact.py), so the caller opens it."""

@@ -28,7 +28,9 @@ def find_round(member: Member, model: str, number: int | None, *, wait_seconds: 
     def settled(view: RoundView | None) -> bool:
         return view is not None and (view.state == "open" or (number is not None and view.state != "scheduled"))
 
-    view = polling.poll(lambda: _find(member, model, number), settled, clock=member.clock, timeout_seconds=wait_seconds)
+    view = polling.poll(
+        lambda _: _find(member, model, number), settled, clock=member.clock, timeout_seconds=wait_seconds
+    )
     if view is None:
         name = "round" if number is None else f"round {number}"
         raise RoundNotOpenError(f"{model} has no {name} yet; call again later, or pass wait_for_open=True")

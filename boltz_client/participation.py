@@ -93,7 +93,9 @@ def result_of(member: Member, entry: JournalEntry, *, resumed: bool) -> RoundRes
         metrics=entry.metrics,
         resumed=resumed,
         status=None,
-        _ask=lambda: member.endpoints.update_status(entry.model, entry.round, entry.upload_id),
+        _ask=lambda seconds: member.endpoints.update_status(
+            entry.model, entry.round, entry.upload_id, wait_seconds=seconds
+        ),
         _clock=member.clock,
     )
 

@@ -1,4 +1,7 @@
-"""Ask until it is so: every 100 ms at first, then as often as keeps what is waited too long to a tenth of the wait."""
+"""Ask until it is so: every 100 ms at first, then as often as keeps what is waited too long to a tenth of the wait.
+
+A pause counts from when the question was asked: an answer that the mesh has held back is followed by the next question.
+"""
 
 import math
 from collections.abc import Callable
@@ -16,28 +19,24 @@ LONGEST_SECONDS = 5.0
 SHARE = 0.1
 
 
-def poll(
-    ask: Callable[[], T],
-    done: Callable[[T], bool],
-    *,
-    clock: Clock,
-    timeout_seconds: float | None,
-    at_once: bool = True,
-) -> T:
+def poll(ask: Callable[[float], T], done: Callable[[T], bool], *, clock: Clock, timeout_seconds: float | None) -> T:
     """Call `ask` until `done` says so or the time is up (None: never); returns the last answer either way.
 
-    `at_once`: the first time without a pause.
+    `ask` gets the seconds that are left.
     """
     started = clock.monotonic()
-    if not at_once:
-        clock.sleep(FIRST_SECONDS if timeout_seconds is None else min(FIRST_SECONDS, timeout_seconds))
+    left = math.inf if timeout_seconds is None else timeout_seconds
     while True:
-        answer = ask()
-        waited = clock.monotonic() - started
+        asked = clock.monotonic()
+        answer = ask(left)
+        answered = clock.monotonic()
+        waited = answered - started
         left = math.inf if timeout_seconds is None else timeout_seconds - waited
         if done(answer) or left < SHORTEST_SECONDS:
             return answer
-        clock.sleep(min(max(SHARE * waited, FIRST_SECONDS), LONGEST_SECONDS, left))
+        pause = min(max(SHARE * waited, FIRST_SECONDS), LONGEST_SECONDS) - (answered - asked)
+        if pause > 0:
+            clock.sleep(min(pause, left))
 
 
 def timeout_of(wanted: bool | float) -> float | None:  # noqa: FBT001 - the public argument is "yes, no, or how long"

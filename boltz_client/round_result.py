@@ -37,7 +37,7 @@ class RoundResult:
     metrics: dict[str, float]
     resumed: bool
     status: UpdateStatus | None
-    _ask: Callable[[], UpdateStatus] = field(repr=False, compare=False)
+    _ask: Callable[[float], UpdateStatus] = field(repr=False, compare=False)
     _clock: Clock = field(repr=False, compare=False)
 
     @property
@@ -57,15 +57,15 @@ class RoundResult:
 
     def refreshed(self) -> "RoundResult":
         """The same with the update's present state."""
-        return replace(self, status=self._ask())
+        return replace(self, status=self._ask(0.0))
 
     def wait(self, timeout_seconds: float | None = None) -> "RoundResult":
-        """Ask, with pauses from 100 ms to 5 s, until the decision is out or the time is up; see `decided` for which."""
-        # what was sent just now is not decided yet
-        at_once = self.resumed or self.status is not None
-        status = polling.poll(
-            self._ask, is_decided, clock=self._clock, timeout_seconds=timeout_seconds, at_once=at_once
-        )
+        """Ask until the decision is out or the time is up; see `decided` for which.
+
+        The mesh holds its answer back for some seconds while there is none. One that does not is asked with pauses from
+        100 ms to 5 s.
+        """
+        status = polling.poll(self._ask, is_decided, clock=self._clock, timeout_seconds=timeout_seconds)
         return replace(self, status=status)
 
 

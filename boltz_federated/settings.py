@@ -158,6 +158,7 @@ BOLTZ_KEY_GRACE_SECONDS = positive(
     "BOLTZ_KEY_GRACE_SECONDS", default=900.0, least=2 * MAX_LIFETIME_SECONDS, most=LONGEST_SECONDS
 )
 BOLTZ_ENCRYPTION_KEY_DAYS = positive("BOLTZ_ENCRYPTION_KEY_DAYS", default=7.0, most=366)
+BOLTZ_HOLD_SECONDS = positive("BOLTZ_HOLD_SECONDS", default=5.0, most=30.0)
 BOLTZ_SHARD_PARAMETERS = positive("BOLTZ_SHARD_PARAMETERS", default=1 << 21, most=1 << 31)
 
 # --- how much anybody may ask for: so many a second, so many at once -----------------------------------------------------------

@@ -9,7 +9,6 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +75,9 @@ def misbehave(client: FederatedClient, how: str, rounds: int, *, say: Say = prin
         wait_for_round(client, number)
         place = misbehaviour.send_misbehaving(member, MODEL, number, how)
         status = polling.poll(
-            partial(member.endpoints.update_status, MODEL, number, place.upload_id),
+            lambda seconds, place=place: member.endpoints.update_status(
+                MODEL, place.round, place.upload_id, wait_seconds=seconds
+            ),
             is_decided,
             clock=member.clock,
             timeout_seconds=PATIENCE_SECONDS,

@@ -10,7 +10,7 @@
 import hashlib
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -130,13 +130,23 @@ class SignedClient:
         return self.http.base_url.netloc.decode()
 
     def request(
-        self, method: str, path: str, message: Any = None, *, body: bytes = b"", **changes: Any
+        self,
+        method: str,
+        path: str,
+        message: Any = None,
+        *,
+        body: bytes = b"",
+        unsigned: Mapping[str, str] | None = None,
+        **changes: Any,
     ) -> httpx.Response:
-        """Send a signed request; `message` is encoded, `body` goes as it is, `changes` go to `Signer.headers`."""
+        """Send a signed request; `message` is encoded, `body` goes as it is, `changes` go to `Signer.headers`.
+
+        `unsigned`: headers that the signature does not cover.
+        """
         body = codec.encode(message) if message is not None else body
         path, _, query = path.partition("?")
         changes = {"authority": self.authority} | changes
-        headers = self.signer.headers(method, path, body=body, query=query, **changes)
+        headers = self.signer.headers(method, path, body=body, query=query, **changes) | dict(unsigned or {})
         url = f"{path}?{query}" if query else path
         return self.http.request(method, url, content=body or None, headers=headers)
 

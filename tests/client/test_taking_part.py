@@ -78,8 +78,7 @@ def test_a_wait_ends_with_its_time_and_backs_off_from_100_ms_to_5_s(mesh, client
     assert slept[:10] == [0.1] * 10
     # what is waited too long is at most a tenth of what had been waited before
     assert all(pause <= max(0.1, 0.1 * sum(slept[:index]) + 1e-9) for index, pause in enumerate(slept))
-    # an update is not asked for as soon as it was sent
-    assert mesh.count("GET .*/updates/") == len(slept)
+    assert mesh.count("GET .*/updates/") == len(slept) + 1
     assert slept[:-1] == sorted(slept[:-1])
     assert max(slept) == 5.0
     assert sum(slept) == pytest.approx(60, abs=0.001)

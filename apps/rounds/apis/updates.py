@@ -1,5 +1,8 @@
 """Taking part: join a round, send an update, ask what became of it."""
 
+import re
+
+from django.conf import settings
 from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -9,13 +12,15 @@ from apps.clients.authentication import refuse
 from apps.clients.services import ReplayedError
 from apps.rounds import selectors, services
 from apps.wire.canonical_json import read_message
-from apps.wire.openapi import TO_INACTIVE_CLIENTS, describe
+from apps.wire.openapi import TO_INACTIVE_CLIENTS, describe, header
 from apps.wire.request_body import announced_bytes
 from boltz_protocol.errors import SenderError
 from boltz_protocol.http_signature import parse_content_digest
 from boltz_protocol.messages import Participation, ParticipationRequest, SignedDocument, UpdateStatus
 
 ENVELOPE_TYPE = "application/vnd.boltz.envelope"
+# RFC 7240, section 2: preferences are separated by commas, and their parameters by semicolons
+WAIT = re.compile(r"(?:^|,)\s*wait\s*=\s*\"?([0-9]{1,6})\"?\s*(?:[,;]|$)", re.IGNORECASE)
 
 
 class EnvelopeParser(BaseParser):
@@ -108,9 +113,23 @@ class UpdateView(APIView):
     @describe(
         summary="What became of an update",
         response=UpdateStatus,
+        parameters=[header("Prefer", "`wait=SECONDS` (RFC 7240): hold the answer that long while nothing is decided")],
         errors=(*TO_INACTIVE_CLIENTS, "unknown_model", "unknown_round", "unknown_update"),
         tags=["rounds"],
     )
     def get(self, request: Request, name: str, number: int, upload_id: str) -> Response:
-        """State, reason, share of the weight and the version it went into; for its own client only."""
-        return Response(selectors.update_status(name, str(number), upload_id, request.user.client))
+        """State, reason, share of the weight and the version it went into; for its own client only.
+
+        A look that asks to wait is held for a few seconds at most, and answered at once when many wait already.
+        """
+        return Response(
+            selectors.update_status_when_decided(
+                name, str(number), upload_id, request.user.client, wait_seconds=asked_wait(request)
+            )
+        )
+
+
+def asked_wait(request: Request) -> float:
+    """For how many seconds a client would wait, within what the mesh holds; a preference that is none is ignored."""
+    asked = WAIT.search(request.headers.get("Prefer", ""))
+    return min(float(asked[1]), settings.BOLTZ_HOLD_SECONDS) if asked else 0.0

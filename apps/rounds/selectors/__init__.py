@@ -1,6 +1,6 @@
 """What the rounds app can tell. Selectors read and change nothing."""
 
-from apps.rounds.selectors.clients_view import model_view, model_views, update_status
+from apps.rounds.selectors.clients_view import model_view, model_views, update_status_when_decided
 from apps.rounds.selectors.lookups import (
     find_model,
     find_round,
@@ -28,7 +28,7 @@ __all__ = [
     "rounds_live",
     "rounds_to_aggregate",
     "staged_matrix",
-    "update_status",
+    "update_status_when_decided",
     "updates_waiting",
     "views_of",
 ]
