@@ -4,6 +4,7 @@ import errno
 import hashlib
 import itertools
 import secrets
+import threading
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -24,6 +25,8 @@ BLOCK_BYTES = 256 * 1024
 ORPHAN_AGE = timedelta(days=1)
 DIRECTORIES = 256
 _verified: dict[str, tuple[int, int]] = {}
+# the clients of a round all ask for its version at once: one thread hashes it, the others wait for the result
+_verifying = threading.Lock()
 
 
 class DamagedVersionError(ServerFaultError):
@@ -106,8 +109,10 @@ def verify(version: ModelVersion) -> None:
     stamp = (storage().size(name), int(storage().get_modified_time(name).timestamp() * 1e6))
     if _verified.get(name) == stamp:
         return
-    verify_anew(version)
-    _verified[name] = stamp
+    with _verifying:
+        if _verified.get(name) != stamp:
+            verify_anew(version)
+            _verified[name] = stamp
 
 
 def verify_anew(version: ModelVersion) -> None:

@@ -19,7 +19,8 @@ client = Client.objects.filter(name={client!r}).first()
 who = {{"actor": "operator_of_the_soak"}}
 why = who | {{"reason": "the soak"}}
 try:
-    print({act})
+    # it may have left a moment ago, and its name with it
+    print({act} if client or not {on_client} else "refused: unknown_client")
 except BoltzError as error:
     print("refused:", error.code)
 """
@@ -83,7 +84,10 @@ class Operators:
     def _carry_out(self, kind, *, model, client):
         try:
             said = self._soak.mesh.manage(
-                "shell", "-v0", "-c", SCRIPT.format(model=model, client=client, act=ACTS[kind])
+                "shell",
+                "-v0",
+                "-c",
+                SCRIPT.format(model=model, client=client, act=ACTS[kind], on_client=kind in ON_CLIENTS),
             ).strip()
         except StackError as error:
             if any(name in str(error) for name in DATABASE_AWAY):

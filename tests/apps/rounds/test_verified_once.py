@@ -1,0 +1,31 @@
+"""The clients of a round ask for its version in the same moment."""
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from apps.rounds import versions
+from apps.rounds.models import ModelVersion
+from tests.apps.together import together
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def test_weights_that_many_ask_for_at_once_are_hashed_once(model, monkeypatch):
+    version = ModelVersion.objects.get(model=model, number=0)
+    versions._verified.clear()
+    hashed, pause = [], threading.Event()
+    monkeypatch.setattr(versions, "verify_anew", lambda one: (hashed.append(one), pause.wait(0.1)))
+    assert together(*[lambda: versions.verify(version)] * 8) == [None] * 8
+    assert hashed == [version]
+
+
+def test_weights_that_are_damaged_are_so_for_everybody_who_asks(model):
+    version = ModelVersion.objects.get(model=model, number=0)
+    versions._verified.clear()
+    with Path(versions.storage().path(version.storage_name())).open("r+b") as file:
+        file.seek(-1, 2)
+        file.write(b"\x7f")
+    outcomes = together(*[lambda: versions.verify(version)] * 4)
+    assert [type(outcome) for outcome in outcomes] == [versions.DamagedVersionError] * 4
