@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from boltz_core.trust.errors import TrustError
 from boltz_core.trust.reputation import Reputation, label, trust_score
 
 evidence = st.floats(min_value=0, max_value=1e6)
@@ -40,7 +41,7 @@ def test_more_credit_never_lowers_trust_and_more_debt_never_raises_it(credit, de
 @pytest.mark.parametrize("bad", [-1e-9, math.nan, math.inf])
 def test_a_reputation_that_no_evidence_gives_is_refused(bad):
     for reputation in (Reputation(credit=bad), Reputation(debt=bad)):
-        with pytest.raises(ValueError, match="finite and not negative"):
+        with pytest.raises(TrustError, match="finite and not negative"):
             trust_score(reputation)
 
 
