@@ -24,6 +24,7 @@ Count = Annotated[int, Meta(ge=0, le=MAX_SAFE_INTEGER)]
 Positive = Annotated[int, Meta(ge=1, le=MAX_SAFE_INTEGER)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 PositiveFloat = Annotated[float, Meta(gt=0)]
+Parameters = Annotated[dict[Name, float], Meta(max_length=32)]
 
 ClientKind = Literal["broker_adapter", "edge_node", "partner_firm", "user_device"]
 Mode = Literal["robust", "private", "masked"]
@@ -59,7 +60,12 @@ class TaskSpec(Message, frozen=True):
 
 
 class RoundPolicy(Message, frozen=True):
-    """The rules of a round, copied into it when it opens. Norms are L2, in the units of the weights."""
+    """The rules of a round, copied into it when it opens. Norms are L2, in the units of the weights.
+
+    `before`: what is done to staged updates in front of the rule, in order. `byzantine`: how many malicious updates the
+    rule tolerates; None: a fifth of them, rounded down. `parameters` are those of the rule and of what stands in front
+    of it; what is not given has its default. `optimizer` makes the model's step of what the rule gives.
+    """
 
     mode: Mode
     rule: Name
@@ -69,10 +75,18 @@ class RoundPolicy(Message, frozen=True):
     example_cap: Positive
     round_seconds: Positive
     replay_window_days: Count
+    before: Annotated[tuple[Name, ...], Meta(max_length=8)] = ()
+    byzantine: Count | None = None
+    parameters: Parameters = {}
+    optimizer: Name = "none"
+    optimizer_parameters: Parameters = {}
 
 
 class VersionManifest(Message, frozen=True):
-    """What a version is and where it came from. Signed with purpose `manifest`."""
+    """What a version is and where it came from. Signed with purpose `manifest`.
+
+    `state_sha256`: the server optimizer's state, from which the next version is made; it is not for clients.
+    """
 
     v: Literal[1]
     model: Name
@@ -87,6 +101,8 @@ class VersionManifest(Message, frozen=True):
     round: Positive | None
     members: Count
     created_at: Timestamp
+    optimizer: Name = "none"
+    state_sha256: Sha256Hex | None = None
 
 
 class ModelView(Message, frozen=True):

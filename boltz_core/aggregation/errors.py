@@ -9,6 +9,10 @@ class AggregationError(ServerFaultError):
     default_code = "aggregation_failed"
 
 
+class ConditionError(AggregationError):
+    """Too few updates for the rule and the number of attackers it has to tolerate."""
+
+
 class TooFewUpdatesError(NotNowError):
     """Fewer updates than the policy's quorum."""
 

@@ -58,10 +58,11 @@ class ExactSum:
         self._fold_partial()
         return self._totals[0], self._totals[1]
 
-    def mean_into(self, out: Float64Vector, *, total_weight: int, gamma: float) -> None:
+    def mean_into(self, out: Float64Vector, *, total_weight: float, gamma: float) -> None:
         """Write the weighted mean, in the units of the rows: (hi * 2^10 + lo) * gamma / total_weight.
 
-        Each of the operations rounds at most once, in this order; the first is exact, by a power of two.
+        The weight is a whole number for a mean, and larger where rows were shortened. Each of the operations rounds at
+        most once, in this order; the first is exact, by a power of two.
 
         Raises:
             AggregationError: a total weight that is not positive.

@@ -44,11 +44,21 @@ class Grid:
     def to_grid(self, block: Float32Block, out: Float64Block) -> None:
         """Write rint(x / gamma) of each x of `block` into `out`, as float64 integers.
 
-        Works in float32, where scaling by a power of two and rounding are exact and cost half. `block` is used up: it
-        holds the same integers afterwards.
+        `block` is used up: it holds the same integers afterwards.
 
         Raises:
             AggregationError: a number beyond the bound, or NaN; `block` and `out` are then as they were.
+        """
+        self.round_to_grid(block)
+        np.copyto(out, block)
+
+    def round_to_grid(self, block: Float32Block) -> None:
+        """Make each x of `block` the integer rint(x / gamma), which float32 holds.
+
+        Works in float32, where scaling by a power of two and rounding are exact and cost half.
+
+        Raises:
+            AggregationError: a number beyond the bound, or NaN; `block` is then as it was.
         """
         limit = self.bound * (1 + HEADROOM)
         if not (float(block.max()) <= limit and float(block.min()) >= -limit):  # NaN fails every comparison
@@ -56,7 +66,6 @@ class Grid:
         for factor in self._factors():
             np.multiply(block, factor, out=block)
         np.rint(block, out=block)
-        np.copyto(out, block)
 
     def _factors(self) -> list[np.float32]:
         """1 / gamma as float32 powers of two: one factor, and a second for bounds so small that one would overflow."""

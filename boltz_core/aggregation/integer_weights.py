@@ -12,7 +12,7 @@ HALF_BITS = 10
 MAX_WEIGHT = 2**WEIGHT_BITS - 1
 
 
-def integer_weights(weights: Sequence[float]) -> Int64Vector:
+def integer_weights(weights: Sequence[float] | Float64Vector) -> Int64Vector:
     """Scale weights to integers in [0, 2^20 - 1], the largest becoming 2^20 - 1; rounded to nearest, ties to even.
 
     A weight below about half a millionth of the largest becomes 0.
@@ -25,6 +25,22 @@ def integer_weights(weights: Sequence[float]) -> Int64Vector:
         raise AggregationError("weights are finite and not negative, and one of them is above 0")
     scaled: Int64Vector = np.rint(values / values.max() * MAX_WEIGHT).astype(np.int64)
     return scaled
+
+
+def smallest_integers(weights: Sequence[float] | Float64Vector) -> Int64Vector:
+    """Integers in the proportions of the weights, the smallest there are: whole numbers keep theirs exactly.
+
+    Others are scaled as by `integer_weights`.
+
+    Raises:
+        AggregationError: as `integer_weights`.
+    """
+    scaled = integer_weights(weights)
+    values = np.array(weights, dtype=np.float64)
+    if float(values.max()) <= MAX_WEIGHT and bool((values == np.rint(values)).all()):
+        scaled = values.astype(np.int64)
+    smallest: Int64Vector = scaled // np.gcd.reduce(scaled)
+    return smallest
 
 
 def halves(weights: Sequence[int] | Int64Vector) -> tuple[Float64Vector, Float64Vector]:

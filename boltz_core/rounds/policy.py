@@ -1,8 +1,7 @@
 """Which policies a round may have.
 
-A policy is checked when it is written, so that no round opens that could not be aggregated. What exists decides, by
-name: `private` and `masked` models, and rules other than the weighted mean, are refused until they are built. Nothing
-is clamped.
+A policy is checked when it is written, so that no round opens that could not be aggregated. `private` and `masked`
+models are refused until they are built. Nothing is clamped. Rules and their conditions: `aggregation.policy`.
 """
 
 import math
@@ -11,7 +10,6 @@ from boltz_protocol.errors import SenderError
 from boltz_protocol.messages import MAX_SAFE_INTEGER, RoundPolicy
 
 AVAILABLE_MODES = ("robust",)
-AVAILABLE_RULES = ("weighted_mean",)
 MIN_NORM, MAX_NORM = 1e-30, 1e30
 MAX_TARGET = 100_000
 MAX_ROUND_SECONDS = 366 * 24 * 3600
@@ -36,16 +34,12 @@ def check_policy(policy: RoundPolicy) -> None:
     """Refuse a policy that cannot be kept.
 
     Raises:
-        PolicyError: `mode_not_available`, `rule_not_available`, or `invalid_policy` with the field and its bounds.
+        PolicyError: `mode_not_available`, or `invalid_policy` with the field and its bounds.
     """
     if policy.mode not in AVAILABLE_MODES:
         raise PolicyError(
             f"mode {policy.mode!r} is not available yet; available: {', '.join(AVAILABLE_MODES)}",
             code="mode_not_available",
-        )
-    if policy.rule not in AVAILABLE_RULES:
-        raise PolicyError(
-            f"rule {policy.rule!r} is not available; available: {', '.join(AVAILABLE_RULES)}", code="rule_not_available"
         )
     if not (math.isfinite(policy.max_norm) and MIN_NORM <= policy.max_norm <= MAX_NORM):
         raise PolicyError(f"max_norm is {policy.max_norm}; it must be from {MIN_NORM} to {MAX_NORM}")

@@ -45,13 +45,6 @@ def test_a_mode_that_does_not_exist_yet_is_refused_by_name(mode):
     assert refusal.value.code == "mode_not_available"
 
 
-@pytest.mark.parametrize("rule", ["krum", "mean", ""])
-def test_any_rule_but_the_weighted_mean_is_refused(rule):
-    with pytest.raises(PolicyError, match="weighted_mean") as refusal:
-        check_policy(changed(rule=rule))
-    assert refusal.value.code == "rule_not_available"
-
-
 @pytest.mark.parametrize("max_norm", [0.0, -1.0, math.nan, math.inf, 9e-31, 1.1e30])
 def test_a_hard_bound_that_is_no_usable_norm_is_refused(max_norm):
     with pytest.raises(PolicyError, match="max_norm") as refusal:
