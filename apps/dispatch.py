@@ -21,7 +21,10 @@ logger = logging.getLogger(__name__)
 # every task by its name; worker.queues says where each one goes
 PROCESS_UPDATE = "rounds.process_update"
 ADVANCE_ROUND = "rounds.advance_round"
+JUDGE_CANDIDATE = "rounds.judge_candidate"
 AGGREGATE_ROUND = "aggregation.aggregate_round"
+MEASURE_SHARD = "aggregation.measure_shard"
+DECIDE_RUN = "aggregation.decide_run"
 COMBINE_SHARD = "aggregation.combine_shard"
 FINISH_RUN = "aggregation.finish_run"
 TICK = "aggregation.tick"

@@ -11,8 +11,11 @@ QUEUES = [Queue(name, routing_key=name) for name in (CONTROL, INGEST, AGGREGATE)
 ROUTES = {
     "rounds.process_update": {"queue": INGEST},
     "rounds.advance_round": {"queue": CONTROL},
+    "rounds.judge_candidate": {"queue": AGGREGATE},
     "aggregation.tick": {"queue": CONTROL},
     "aggregation.aggregate_round": {"queue": AGGREGATE},
+    "aggregation.measure_shard": {"queue": AGGREGATE},
+    "aggregation.decide_run": {"queue": AGGREGATE},
     "aggregation.combine_shard": {"queue": AGGREGATE},
     "aggregation.finish_run": {"queue": AGGREGATE},
 }

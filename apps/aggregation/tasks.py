@@ -17,6 +17,18 @@ def aggregate_round(round_id: int) -> None:
     services.aggregate_round(round_id)
 
 
+@shared_task(name="aggregation.measure_shard", max_retries=2, ignore_result=False)
+def measure_shard(run_id: int, shard: int) -> None:
+    """Measure one parameter range of a run: a member of a chord."""
+    services.measure_shard(run_id, shard)
+
+
+@shared_task(name="aggregation.decide_run", max_retries=2)
+def decide_run(run_id: int) -> None:
+    """Decide a run whose geometry is all there, and begin to combine."""
+    services.decide_run(run_id)
+
+
 @shared_task(name="aggregation.combine_shard", max_retries=2, ignore_result=False)
 def combine_shard(run_id: int, shard: int) -> None:
     """Combine one parameter range of a run: a member of a chord."""

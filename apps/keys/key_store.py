@@ -33,6 +33,8 @@ PrivateKey = Ed25519PrivateKey | RSAPrivateKey | bytes
 CACHED_KEYS = 64
 KID_PATTERN = re.compile(r"\A[A-Za-z0-9_-]{43}\Z")
 
+SEALED_BYTES_DAMAGED = "sealed_bytes_damaged"
+
 
 class KeyMissingError(KeyStoreError):
     """The key was destroyed, or never was in this store."""
@@ -109,7 +111,7 @@ class KeyStore:
         try:
             return key_encryption.open_sealed(self._symmetric(kid), sealed, aad)
         except InvalidTag as error:
-            raise KeyStoreError("sealed bytes do not open under their key", code="sealed_bytes_damaged") from error
+            raise KeyStoreError("sealed bytes do not open under their key", code=SEALED_BYTES_DAMAGED) from error
 
     def _path(self, kid: str) -> Path:
         # a kid comes from rows and messages: no separator or dot gets into a path

@@ -19,7 +19,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from apps.keys import key_encryption, selectors
-from apps.keys.key_store import KeyMissingError, KeyStore, Use
+from apps.keys.key_store import SEALED_BYTES_DAMAGED, KeyMissingError, KeyStore, Use
 from apps.keys.models import KeyState, KeyUse, MeshKey
 from apps.keys.selectors import encryption_key, is_usable, key_set, signing_key
 from boltz_protocol import encoding, signing
@@ -27,6 +27,7 @@ from boltz_protocol.errors import NotNowError
 from boltz_protocol.messages import Jwk, KeySuccession, Message, SignedDocument
 
 __all__ = [
+    "SEALED_BYTES_DAMAGED",
     "KeyMissingError",
     "KeyStore",
     "destroy_retired_key",

@@ -11,7 +11,8 @@ import msgspec
 from django.db import models
 from django.db.models import Q
 
-from boltz_core.rounds.states import RoundState, UpdateState, VersionState
+from boltz_core.rounds.gate import Gate
+from boltz_core.rounds.states import RoundState, UpdateState, VerdictState, VersionState
 from boltz_protocol import codec
 from boltz_protocol.encoding import from_base64url
 from boltz_protocol.messages import RoundDescriptor, RoundPolicy, SignedDocument, TaskSpec, TensorSpec, VersionManifest
@@ -55,6 +56,7 @@ class FederatedModel(models.Model):
     layout_digest = models.CharField(max_length=64)
     parameters = models.PositiveBigIntegerField()
     policy = models.JSONField(help_text="The rules of its next round (RoundPolicy).")
+    gate = models.JSONField(null=True, help_text="What a new version is measured by (Gate); null: by nothing.")
     keeps_open = models.BooleanField(
         "opens rounds by itself", default=False, help_text="Open the next round when one has ended."
     )
@@ -78,6 +80,10 @@ class FederatedModel(models.Model):
         """The policy of the next round as a message."""
         return msgspec.convert(self.policy, RoundPolicy)
 
+    def version_gate(self) -> Gate | None:
+        """What a new version is measured by; None when every version passes."""
+        return msgspec.convert(self.gate, Gate) if self.gate is not None else None
+
     def tensor_layout(self) -> Layout:
         """The layout of the weights."""
         return Layout.from_specs(msgspec.convert(self.layout, tuple[TensorSpec, ...]))
@@ -95,6 +101,9 @@ class ModelVersion(models.Model):
     round = models.OneToOneField("Round", null=True, on_delete=models.PROTECT, related_name="version")
     members = models.PositiveIntegerField(default=0)
     step_norm = models.FloatField(null=True, help_text="L2 norm of the step from the base version.")
+    optimizer = models.CharField(max_length=64, default="none", help_text="Whose state belongs to it.")
+    state_sha256 = models.CharField(max_length=64, blank=True, db_index=True)
+    state_bytes = models.PositiveBigIntegerField(default=0)
     manifest = models.JSONField(help_text="The signed manifest.")
     created_at = models.DateTimeField()
 
@@ -122,6 +131,35 @@ class ModelVersion(models.Model):
     def read_manifest(self) -> VersionManifest:
         """The manifest's content; our own signature is not checked again."""
         return read_payload(self.signed_manifest(), VersionManifest)
+
+
+class Verdict(models.Model):
+    """What the gate has found about a version that was published as a candidate.
+
+    Scores that are not finite are kept as null.
+    """
+
+    version = models.OneToOneField(ModelVersion, on_delete=models.PROTECT, related_name="verdict")
+    state = models.CharField(max_length=12, choices=choices(VerdictState), default=VerdictState.WAITING)
+    against = models.ForeignKey(ModelVersion, null=True, on_delete=models.PROTECT, related_name="+")
+    metric = models.CharField(max_length=16, blank=True)
+    margin = models.FloatField(null=True)
+    candidate_score = models.FloatField(null=True)
+    current_score = models.FloatField(null=True)
+    holdout_sha256 = models.CharField(max_length=64, blank=True)
+    reason = models.CharField(max_length=200, blank=True)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    next_kick_at = models.DateTimeField()
+    kicks = models.PositiveSmallIntegerField(default=0)
+    decided_at = models.DateTimeField(null=True)
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["next_kick_at"], condition=Q(state=VerdictState.WAITING), name="verdict_waiting")
+        ]
+
+    def __str__(self) -> str:
+        return f"verdict on {self.version}"
 
 
 class Round(models.Model):

@@ -15,3 +15,9 @@ def process_update(update_id: str) -> None:
 def advance_round(round_id: int) -> None:
     """Take every step of a round that is due."""
     services.advance_round(round_id)
+
+
+@shared_task(name="rounds.judge_candidate", max_retries=2)
+def judge_candidate(version_id: int) -> None:
+    """Judge a new version by its model's gate."""
+    services.judge_candidate(version_id)

@@ -1,4 +1,7 @@
-"""The weights of versions, through Django's storage API: written once, named by their digest, verified on read."""
+"""What is stored of versions: weights, and the vectors of the server optimizer's state.
+
+Through Django's storage API: written once, named by their digest, verified on read.
+"""
 
 import errno
 import hashlib
@@ -6,12 +9,14 @@ import itertools
 import secrets
 import threading
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
 from django.core.files import File
 from django.core.files.storage import FileSystemStorage, Storage, storages
+from django.db.models import Q
 from django.utils import timezone
 from numpy.typing import NDArray
 
@@ -77,13 +82,34 @@ def storage() -> Storage:
     return storages["versions"]
 
 
+@dataclass(frozen=True)
+class StoredTensors:
+    """A stored safetensors file: what it is, and what it must be."""
+
+    title: str
+    sha256: str
+    size: int
+
+
+def weights_in(version: ModelVersion) -> StoredTensors:
+    """The weights of a version."""
+    return StoredTensors(f"the weights of {version}", version.weights_sha256, version.weights_bytes)
+
+
+def state_in(version: ModelVersion) -> StoredTensors | None:
+    """The state of the server optimizer that belongs to a version."""
+    if not version.state_sha256:
+        return None
+    return StoredTensors(f"the state vectors of the optimizer of {version}", version.state_sha256, version.state_bytes)
+
+
 def storage_name(sha256: str) -> str:
-    """The name of the weights with this digest."""
+    """The name of the file with this digest."""
     return f"{sha256[:2]}/{sha256}.safetensors"
 
 
-def write_weights(layout: tensors.Layout, blocks: Iterable[memoryview]) -> tuple[str, int]:
-    """Store weights given as float32 blocks in layout order, once; returns their digest and size."""
+def write_tensors(layout: tensors.Layout, blocks: Iterable[memoryview]) -> tuple[str, int]:
+    """Store a vector given as float32 blocks in layout order, once; returns the file's digest and size."""
     digest = hashlib.sha256()
     with stores.partial_file(stores.scratch()) as file:
         for block in itertools.chain([memoryview(tensors.safetensors_header(layout))], blocks):
@@ -103,20 +129,29 @@ def verify(version: ModelVersion) -> None:
     Raises:
         DamagedVersionError: missing, or other bytes.
     """
-    name = version.storage_name()
+    verify_tensors(weights_in(version))
+
+
+def verify_tensors(stored: StoredTensors) -> None:
+    """Check a stored file against its digest; again only when size or time have changed.
+
+    Raises:
+        DamagedVersionError: missing, or other bytes.
+    """
+    name = storage_name(stored.sha256)
     if not storage().exists(name):
-        raise DamagedVersionError(f"the weights of {version} are missing")
+        raise DamagedVersionError(f"{stored.title} are missing")
     stamp = (storage().size(name), int(storage().get_modified_time(name).timestamp() * 1e6))
     if _verified.get(name) == stamp:
         return
     with _verifying:
         if _verified.get(name) != stamp:
-            verify_anew(version)
+            hash_anew(stored)
             _verified[name] = stamp
 
 
 def verify_anew(version: ModelVersion) -> None:
-    """Check the stored weights against the version's digest, whatever was found before.
+    """Check all that is stored of a version against its digests, whatever was found before.
 
     For what is published again: `verify` believes a file whose size and time have not changed, and a disk that rots
     changes neither.
@@ -124,52 +159,70 @@ def verify_anew(version: ModelVersion) -> None:
     Raises:
         DamagedVersionError: missing, or other bytes.
     """
-    with open_stored(version) as file:
+    for stored in (weights_in(version), state_in(version)):
+        if stored is not None:
+            hash_anew(stored)
+
+
+def hash_anew(stored: StoredTensors) -> None:
+    """Hash a stored file.
+
+    Raises:
+        DamagedVersionError: missing, or other bytes.
+    """
+    with open_stored(stored) as file:
         found = hashlib.file_digest(file.file, "sha256").hexdigest()
-    if found != version.weights_sha256:
-        raise DamagedVersionError(f"the weights of {version} have changed on disk")
+    if found != stored.sha256:
+        raise DamagedVersionError(f"{stored.title} have changed on disk")
 
 
-def open_stored(version: ModelVersion) -> File:
-    """The stored file of a version.
+def open_stored(stored: StoredTensors) -> File:
+    """A stored file.
 
     Raises:
         DamagedVersionError: missing.
     """
     try:
-        return storage().open(version.storage_name(), "rb")
+        return storage().open(storage_name(stored.sha256), "rb")
     except FileNotFoundError as error:
-        raise DamagedVersionError(f"the weights of {version} are missing") from error
+        raise DamagedVersionError(f"{stored.title} are missing") from error
 
 
-class WeightsReader:
-    """Reads ranges of a version's vector into float32 arrays. Close it after use."""
+class TensorReader:
+    """Reads ranges of a stored vector into float32 arrays. Close it after use."""
 
-    def __init__(self, version: ModelVersion, layout: tensors.Layout) -> None:
-        verify(version)
-        self._version = version
-        self._file = open_stored(version)
-        self._start = version.weights_bytes - layout.data_bytes
+    def __init__(self, stored: StoredTensors, layout: tensors.Layout) -> None:
+        verify_tensors(stored)
+        self._stored = stored
+        self._file = open_stored(stored)
+        self._start = stored.size - layout.data_bytes
 
     def read(self, start: int, stop: int) -> NDArray[np.float32]:
-        """Parameters [start, stop), float32."""
+        """Numbers [start, stop), float32."""
         out = np.empty(stop - start, "<f4")
         self.read_into(start, out)
         return out
 
     def read_into(self, start: int, out: NDArray[np.float32]) -> None:
-        """The parameters from `start` on, as many as `out` holds.
+        """The numbers from `start` on, as many as `out` holds.
 
         Raises:
             DamagedVersionError: the file ends too early.
         """
         self._file.seek(self._start + 4 * start)
         if self._file.readinto(out.data.cast("B")) != out.nbytes:
-            raise DamagedVersionError(f"the weights of {self._version} end too early")
+            raise DamagedVersionError(f"{self._stored.title} end too early")
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+
+class WeightsReader(TensorReader):
+    """Reads ranges of a version's weights."""
+
+    def __init__(self, version: ModelVersion, layout: tensors.Layout) -> None:
+        super().__init__(weights_in(version), layout)
 
 
 def byte_range(version: ModelVersion, start: int, stop: int) -> Iterator[bytes]:
@@ -186,7 +239,7 @@ def byte_range(version: ModelVersion, start: int, stop: int) -> Iterator[bytes]:
 
 
 def sweep_unpublished() -> int:
-    """Remove old weights that are no version's, in one of the storage's 256 directories; returns how many.
+    """Remove old files that are no version's, in one of the storage's 256 directories; returns how many.
 
     A run that loses its fence leaves them behind. They are not removed at once, because the run that won may be about
     to publish the same bytes; that one has written them anew. A random directory each time keeps a tick short.
@@ -198,8 +251,9 @@ def sweep_unpublished() -> int:
         return 0
     horizon = timezone.now() - ORPHAN_AGE
     old = {Path(name).stem: name for name in names if storage().get_modified_time(name) < horizon}
-    published = ModelVersion.objects.filter(weights_sha256__in=old).values_list("weights_sha256", flat=True)
-    orphans = old.keys() - set(published)
+    used = Q(weights_sha256__in=old) | Q(state_sha256__in=old)
+    published = ModelVersion.objects.filter(used).values_list("weights_sha256", "state_sha256")
+    orphans = old.keys() - set(itertools.chain.from_iterable(published))
     for sha256 in orphans:
         storage().delete(old[sha256])
     return len(orphans)

@@ -1,4 +1,4 @@
-"""The state machines: one table each for an update, a round, a version and a client.
+"""The state machines: one table each for an update, a round, a version, its verdict and a client.
 
 A table lists every allowed change of state with the sentence why; what is not listed cannot happen. `apps` write a
 change only as `UPDATE ... WHERE id = ? AND state = <from>` with a row count of 1, and ask `check_transition` first. A
@@ -55,6 +55,15 @@ class VersionState(StrEnum):
     CURRENT = "current"
     SUPERSEDED = "superseded"
     ROLLED_BACK = "rolled_back"
+
+
+class VerdictState(StrEnum):
+    """What the gate has found about a candidate."""
+
+    WAITING = "waiting"
+    PASSED = "passed"
+    FAILED = "failed"
+    HELD_BACK = "held_back"
 
 
 class ClientState(StrEnum):
@@ -137,13 +146,29 @@ _V = VersionState
 VERSION = Machine(
     name="version",
     initial=_V.CANDIDATE,
-    final=frozenset({_V.ROLLED_BACK}),
+    # whatever was taken back can be released again: a roll-back can be a mistake too
+    final=frozenset(),
     transitions={
-        (_V.CANDIDATE, _V.CURRENT): "it is released to the clients",
-        (_V.CANDIDATE, _V.ROLLED_BACK): "an operator refuses the release",
-        (_V.CURRENT, _V.SUPERSEDED): "a newer version is released",
-        (_V.CURRENT, _V.ROLLED_BACK): "an operator takes it back",
-        (_V.SUPERSEDED, _V.CURRENT): "the version after it was taken back",
+        (_V.CANDIDATE, _V.CURRENT): "its model has no gate, the gate lets it pass, or an operator promotes it",
+        (_V.CURRENT, _V.SUPERSEDED): "another version is released in its place",
+        (_V.CURRENT, _V.ROLLED_BACK): "an operator goes back to a version before it",
+        (_V.SUPERSEDED, _V.ROLLED_BACK): "an operator goes back to a version before it",
+        (_V.SUPERSEDED, _V.CURRENT): "an operator goes back to it",
+        (_V.ROLLED_BACK, _V.CURRENT): "an operator releases it again",
+    },
+)
+
+_J = VerdictState
+VERDICT = Machine(
+    name="verdict",
+    initial=_J.WAITING,
+    final=frozenset({_J.PASSED}),
+    transitions={
+        (_J.WAITING, _J.PASSED): "the candidate is on top of the current version and worse by no more than the margin",
+        (_J.WAITING, _J.FAILED): "on the hold-out it is worse than the current version by more than the margin",
+        (_J.WAITING, _J.HELD_BACK): "it could not be judged, its base is not current, or an operator was faster",
+        (_J.FAILED, _J.WAITING): "an operator has it judged again",
+        (_J.HELD_BACK, _J.WAITING): "an operator has it judged again",
     },
 )
 
@@ -167,7 +192,7 @@ CLIENT = Machine(
     },
 )
 
-MACHINES = (UPDATE, ROUND, VERSION, CLIENT)
+MACHINES = (UPDATE, ROUND, VERSION, VERDICT, CLIENT)
 
 
 def check_transition(machine: Machine, present: StrEnum | str, wanted: StrEnum | str) -> None:

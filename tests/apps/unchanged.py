@@ -15,9 +15,9 @@ from apps.aggregation.models import Run, Shard
 from apps.audit.models import LogEntry
 from apps.clients.models import Client, ClientKey
 from apps.keys.models import MeshKey
-from apps.rounds.models import FederatedModel, ModelVersion, Participation, Round, Update
+from apps.rounds.models import FederatedModel, ModelVersion, Participation, Round, Update, Verdict
 
-TABLES = (Client, ClientKey, FederatedModel, MeshKey, ModelVersion, Participation, Round, Run, Shard, Update)
+TABLES = (Client, ClientKey, FederatedModel, MeshKey, ModelVersion, Participation, Round, Run, Shard, Update, Verdict)
 # what strangers do is noted, folded; that is no change of anything
 NOTES = ["authentication.failed"]
 

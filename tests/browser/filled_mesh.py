@@ -9,7 +9,7 @@ from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
 from apps.aggregation import services as aggregation
 from apps.aggregation.models import Heartbeat
-from apps.aggregation.services import publication, runs
+from apps.aggregation.services import beginning, endings
 from apps.clients import services as clients
 from apps.clients.models import Client
 from apps.rounds import services as rounds
@@ -102,8 +102,8 @@ def round_that_failed(mesh: MeshInProcess, members: list[FederatedClient]) -> No
     for update in Update.objects.filter(round=mesh.round(1, "spread-forecast")):
         rounds.process_update(update.pk)
     round_ = mesh.round(1, "spread-forecast")
-    assert runs.begin_run(round_.pk) is not None
-    publication.fail_round(Round.objects.get(pk=round_.pk), "5 runs were lost")
+    assert beginning.begin_run(round_.pk) is not None
+    endings.fail_round(Round.objects.get(pk=round_.pk), "5 runs were lost")
     assert mesh.round(1, "spread-forecast").state == RoundState.FAILED
 
 

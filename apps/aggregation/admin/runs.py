@@ -86,6 +86,8 @@ class RunAdmin(ReadOnlyAdmin):
     @admin.display(description="rule")
     def rule(self, run: Run) -> str:
         """How, under which bounds."""
+        if run.decision is None:
+            return "not decided yet: how the members lie to each other is being measured"
         record = run.decision
         rule, bound, cap = (record.get(name) for name in ("rule", "bound", "example_cap"))
         return f"{rule}, norms up to {bound}, at most {cap} examples count"
@@ -93,6 +95,8 @@ class RunAdmin(ReadOnlyAdmin):
     @admin.display(description="members")
     def members_table(self, run: Run) -> Any:
         """Who is in, with which weight."""
+        if run.decision is None:
+            return display.NOTHING
         members = run.decision["members"]
         if not has_erased(members) and decision_of(run) is None:
             return "The record contradicts itself: it is shown below as it is, and no replay would accept it."
@@ -116,6 +120,8 @@ class RunAdmin(ReadOnlyAdmin):
     @admin.display(description="record")
     def record(self, run: Run) -> Any:
         """As it is kept, in the order in which it was written."""
+        if run.decision is None:
+            return display.NOTHING
         decided = decision_of(run)
         return display.json_block(decided.record() if decided else run.decision)
 
@@ -128,6 +134,6 @@ def has_erased(members: list[dict[str, Any]]) -> bool:
 def decision_of(run: Run) -> Decision | None:
     """What was decided; None when the record does not follow from itself."""
     try:
-        return Decision.from_record(run.decision)
+        return Decision.from_record(run.decision or {})
     except AggregationError:
         return None

@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from apps import dispatch
 from apps.aggregation.models import Run
-from apps.aggregation.services import publication, runs
+from apps.aggregation.services import runs
 from apps.audit import services as audit
 from apps.rounds.models import IN_WORK_STATES, Round
 from apps.rounds.services import advance_round, process_update, seal_round
@@ -67,8 +67,6 @@ def aggregate_now(round_: Round, *, actor: str) -> Round:
     advance_round(round_.pk)
     runs.aggregate_round(round_.pk)
     for run in Run.objects.filter(round=round_, state="running").select_related("round__model"):
-        for number in range(run.shards):
-            runs.combine_shard(run.pk, number)
-        publication.finish_run(run.pk)
+        runs.carry_out(run)
     round_.refresh_from_db()
     return round_

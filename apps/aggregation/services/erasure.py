@@ -14,6 +14,7 @@ def on_updates_erasing(*, update_ids: Sequence[str], **_: Any) -> None:
     erased = defaultdict(set)
     for update_id, round_id in Update.objects.filter(pk__in=update_ids).values_list("pk", "round_id"):
         erased[round_id].add(update_id)
-    for run in Run.objects.select_for_update(of=("self",)).filter(round__in=erased).order_by("pk"):
+    decided = Run.objects.filter(round__in=erased, decision__isnull=False)
+    for run in decided.select_for_update(of=("self",)).order_by("pk"):
         run.decision = without_members(run.decision, erased[run.round_id])
         run.save(update_fields=["decision"])

@@ -2,11 +2,13 @@
 
 from datetime import timedelta
 
+import numpy as np
 from django.conf import settings
 from django.db.models.functions import Now
 
 from apps.aggregation.models import Run
 from apps.rounds.services.leases import Keeper
+from boltz_core.aggregation.segment_rows import OpenSegment
 from boltz_protocol.errors import ServerFaultError
 
 
@@ -39,3 +41,14 @@ def keeper_of(run: Run) -> Keeper:
     """
     renew(run)
     return Keeper(lambda: renew(run))
+
+
+def renewing(run: Run, open_segment: OpenSegment) -> OpenSegment:
+    """`open_segment` that keeps the run's lease, however long a range is."""
+    lease = keeper_of(run)
+
+    def open_and_renew(member: int, segment: int, out: np.ndarray) -> None:
+        lease.keep()
+        open_segment(member, segment, out)
+
+    return open_and_renew

@@ -21,7 +21,7 @@ from apps.clients import services as clients
 from apps.rounds import selectors as rounds_selectors
 from apps.rounds import services as rounds
 from apps.rounds import versions
-from apps.rounds.models import Round, Update
+from apps.rounds.models import Round, Update, Verdict
 from apps.rounds.services import key_rotation
 
 LARGEST_DOUBLING = 6
@@ -49,7 +49,7 @@ def tick(kind: str) -> None:
 def reconcile(kind: str) -> None:
     """One look at everything that may be waiting."""
     beat_heart(kind)
-    for step in (kick_updates, advance_rounds, kick_rounds, continue_runs, rounds.open_rounds_due):
+    for step in (kick_updates, advance_rounds, kick_rounds, continue_runs, kick_verdicts, rounds.open_rounds_due):
         attempt(step)
 
 
@@ -101,3 +101,11 @@ def continue_runs() -> None:
         claimed = Run.objects.filter(pk=run.pk, next_kick_at=run.next_kick_at)
         if claimed.update(next_kick_at=Now() + pause_after(0)):
             attempt(runs.continue_run, run)
+
+
+def kick_verdicts() -> None:
+    """Ask again for verdicts whose message was lost or whose worker has died."""
+    for verdict in rounds_selectors.verdicts_waiting().filter(next_kick_at__lte=Now()):
+        waited = Verdict.objects.filter(pk=verdict.pk, kicks=verdict.kicks)
+        if waited.update(kicks=F("kicks") + 1, next_kick_at=Now() + pause_after(verdict.kicks)):
+            attempt(dispatch.kick, dispatch.JUDGE_CANDIDATE, rounds.judge_candidate, verdict.version_id)

@@ -34,7 +34,7 @@ class PolicyForm(OperatorForm):
     groups = (
         ("Limits on one update", "", policy_fields.LIMITS_GROUP),
         ("The round", "", policy_fields.ROUND_GROUP),
-        ("How updates are combined", "", ("mode", "rule")),
+        ("How updates are combined", "", policy_fields.RULE_GROUP),
     )
 
     def __init__(self, *args: Any, row: FederatedModel | None = None, initial: Any = None, **kwargs: Any) -> None:

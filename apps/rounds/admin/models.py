@@ -20,7 +20,7 @@ from apps.operator_pages.columns import column
 from apps.operator_pages.decisions import DecidingAdmin, Decision
 from apps.operator_pages.form_pages import Page
 from apps.rounds import services
-from apps.rounds.admin import policy_fields, task_templates
+from apps.rounds.admin import policy_fields, task_templates, verdicts
 from apps.rounds.admin.model_forms import NewModelForm, PolicyForm, ScheduleForm
 from apps.rounds.models import LIVE_ROUND_STATES, FederatedModel, ModelVersion, Round
 from boltz_core.rounds.states import VersionState
@@ -95,6 +95,13 @@ class FederatedModelAdmin(DecidingAdmin):
                     ("version_link", "round_link"),
                     ("schedule", "created"),
                 )
+            },
+        ),
+        (
+            "Gate",
+            {
+                "fields": ("gate_text", "holdout_sha256"),
+                "description": "What a new version must pass before clients get it.",
             },
         ),
         ("Policy of the next round", {"fields": ("policy_table",), "classes": ("op-whole",)}),
@@ -202,6 +209,8 @@ class FederatedModelAdmin(DecidingAdmin):
         pause = f", {display.seconds(model.pause_seconds)} after the last" if model.pause_seconds else ""
         return f"by itself{pause}"
 
+    gate_text = column("gate", verdicts.gate_in_words)
+    holdout_sha256 = column("SHA-256 of the hold-out", verdicts.holdout_digest)
     created = column("made", lambda model: display.exact_moment(model.created_at))
     policy_table = column(
         "policy",

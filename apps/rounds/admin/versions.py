@@ -1,4 +1,7 @@
-"""Versions in the admin: where each came from, its metrics, its signed manifest, and its weights to download."""
+"""Versions in the admin: where each came from, what the gate found, its metrics, its signed manifest, its weights.
+
+Which one is current is an operator's decision too: promote, roll back, judge again.
+"""
 
 from typing import Any
 
@@ -6,28 +9,80 @@ import msgspec
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
+from django.db.models import OuterRef, QuerySet, Subquery
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, StreamingHttpResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.views.decorators.http import require_safe
 
+from apps.audit import services as audit
 from apps.operator_pages import display
 from apps.operator_pages.columns import column
-from apps.operator_pages.read_only import ReadOnlyAdmin
-from apps.rounds import versions
-from apps.rounds.admin import shared_metrics
+from apps.operator_pages.decisions import DecidingAdmin, Decision, ReasonForm
+from apps.rounds import services, versions
+from apps.rounds.admin import shared_metrics, verdicts
 from apps.rounds.models import ModelVersion
+from apps.rounds.services import promotion
+from boltz_core.rounds.states import VersionState
 from boltz_protocol.errors import ServerFaultError
+
+DECISIONS = (
+    Decision(
+        name="promote",
+        label="Promote",
+        consequence=(
+            "This version becomes the current one: clients get it, and the next round opens on it. A round that is "
+            "open goes on, on its own base, and what comes of it stays a candidate."
+        ),
+        done="it is the current version",
+        carry_out=services.promote,
+        applies=lambda version: promotion.may_be_promoted(version, current_of(version)),
+        form=ReasonForm,
+    ),
+    Decision(
+        name="roll-back",
+        label="Roll back to this version",
+        consequence=(
+            "This version becomes the current one again: clients get it, and the next round opens on it. The versions "
+            "after it are marked as rolled back and keep existing. If the live round is on top of one of them it is "
+            "abandoned and its updates expire; if it is being combined already, its version stays a candidate."
+        ),
+        done="it is the current version again",
+        carry_out=services.roll_back,
+        applies=lambda version: promotion.may_be_rolled_back_to(version, current_of(version)),
+        form=ReasonForm,
+        danger=True,
+    ),
+    Decision(
+        name="judge-again",
+        label="Judge again",
+        consequence=(
+            "A worker measures this candidate again, by the gate that its model has now. If it passes it becomes the "
+            "current version. The model's next round waits for that."
+        ),
+        done="it waits for its verdict",
+        carry_out=services.judge_again,
+        applies=verdicts.can_be_judged_again,
+    ),
+)
+
+
+def current_of(version: Any) -> ModelVersion:
+    """The current version of the same model, as far as the page has asked for it."""
+    return ModelVersion(number=version.current_number, model=version.model, state=VersionState.CURRENT)
 
 
 @admin.register(ModelVersion)
-class ModelVersionAdmin(ReadOnlyAdmin):
+class ModelVersionAdmin(DecidingAdmin):
     """Versions, newest first."""
 
+    actor_of = staticmethod(audit.actor_of)
+    decisions = DECISIONS
     nothing_yet = "Version 0 comes with a model, each later one from a round."
     list_display = (
         "label",
         "state_word",
+        "verdict_word",
         "round_link",
         "members",
         "step_norm_short",
@@ -36,8 +91,8 @@ class ModelVersionAdmin(ReadOnlyAdmin):
         "weights_link",
     )
     list_display_links = ("label",)
-    list_filter = ("model", "state")
-    list_select_related = ("model", "round__model")
+    list_filter = ("model", "state", "verdict__state")
+    list_select_related = ("model", "round__model", "verdict")
     search_fields = ("model__name", "weights_sha256__exact")
     search_help_text = "Model, or the whole SHA-256 of the weights"
     ordering = ("-created_at", "-number")
@@ -47,10 +102,19 @@ class ModelVersionAdmin(ReadOnlyAdmin):
             {
                 "fields": (
                     ("label", "state_word"),
+                    ("meaning", "verdict_word"),
                     ("base_link", "round_link"),
                     ("members", "step_norm_short"),
                     "published_exactly",
                 )
+            },
+        ),
+        (
+            "Gate",
+            {
+                "fields": ("verdict_table",),
+                "classes": ("op-whole",),
+                "description": "What was found on the operator's hold-out; clients do not see it.",
             },
         ),
         (
@@ -68,6 +132,12 @@ class ModelVersionAdmin(ReadOnlyAdmin):
         ("Weights", {"fields": ("digest_full", "weights_size", "weights_link")}),
         ("Manifest, as clients verify it", {"fields": ("manifest_json",), "classes": ("op-whole",)}),
     )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[ModelVersion]:
+        """With the number of the version that is current."""
+        current = ModelVersion.objects.filter(model=OuterRef("model"), state=VersionState.CURRENT)
+        rows: QuerySet[ModelVersion] = super().get_queryset(request)
+        return rows.annotate(current_number=Subquery(current.values("number")[:1]))
 
     def get_urls(self) -> list[URLPattern]:
         """An address for the weights."""
@@ -93,6 +163,9 @@ class ModelVersionAdmin(ReadOnlyAdmin):
         response["Cache-Control"] = "private, no-store"
         return response
 
+    verdict_word = column("verdict", verdicts.word, ordering="verdict__state")
+    verdict_table = column("measured", verdicts.table)
+    meaning = column("that means", lambda version: verdicts.MEANINGS[VersionState(version.state)])
     label = column("version", str, ordering="number")
     state_word = column("state", lambda version: display.badge(version.state), ordering="state")
 

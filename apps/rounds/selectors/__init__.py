@@ -11,7 +11,7 @@ from apps.rounds.selectors.lookups import (
 )
 from apps.rounds.selectors.round_views import round_view, round_views, views_of
 from apps.rounds.selectors.staged import StagedMatrix, staged_matrix
-from apps.rounds.selectors.work import rounds_live, rounds_to_aggregate, updates_waiting
+from apps.rounds.selectors.work import rounds_live, rounds_to_aggregate, updates_waiting, verdicts_waiting
 
 __all__ = [
     "StagedMatrix",
@@ -30,5 +30,6 @@ __all__ = [
     "staged_matrix",
     "update_status_when_decided",
     "updates_waiting",
+    "verdicts_waiting",
     "views_of",
 ]

@@ -14,7 +14,6 @@ from boltz_core.ingest.segments import SegmentError, SegmentOpener
 from boltz_protocol.errors import ServerFaultError
 
 OPEN_FILES = 256
-WRAP_DAMAGED = "sealed_bytes_damaged"
 
 
 class StagedMatrix:
@@ -57,7 +56,7 @@ class StagedMatrix:
         try:
             key = keys.key_store().open_sealed(self._round.staging_kid, bytes(update.staged_key), context)
         except ServerFaultError as error:
-            if error.code != WRAP_DAMAGED:
+            if error.code != keys.SEALED_BYTES_DAMAGED:
                 # the round's own key is gone or its store is not there: no member is to blame, and none is lost
                 raise
             raise stores.BlobMissingError(f"the key of update {update_id} cannot be opened: {error.message}") from error

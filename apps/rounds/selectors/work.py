@@ -3,8 +3,8 @@
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
-from apps.rounds.models import Round, Update
-from boltz_core.rounds.states import RoundState, UpdateState
+from apps.rounds.models import Round, Update, Verdict
+from boltz_core.rounds.states import RoundState, UpdateState, VerdictState
 
 BATCH = 200
 
@@ -25,3 +25,8 @@ def rounds_live() -> QuerySet[Round]:
 def rounds_to_aggregate() -> QuerySet[Round]:
     """Rounds to be aggregated whose last message has had its time."""
     return Round.objects.filter(state__in=[RoundState.FROZEN, RoundState.AGGREGATING], next_kick_at__lte=Now())
+
+
+def verdicts_waiting() -> QuerySet[Verdict]:
+    """Verdicts on candidates that nobody has settled yet; their models' next rounds wait for them."""
+    return Verdict.objects.filter(state=VerdictState.WAITING)

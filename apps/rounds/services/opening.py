@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from apps.audit import services as audit
 from apps.keys import services as keys
+from apps.rounds import selectors
 from apps.rounds.models import LIVE_ROUND_STATES, FederatedModel, ModelVersion, Round
 from apps.rounds.services.transitions import SYSTEM, move_round
 from boltz_core.rounds.states import RoundState, VersionState
@@ -48,9 +49,11 @@ def open_round(model: FederatedModel, *, opens_at: datetime | None = None, actor
 
 def open_rounds_due() -> list[Round]:
     """Open the next round of every model that keeps itself open and has none; returns the rounds."""
+    judged = selectors.verdicts_waiting().values("version__model")
     idle = FederatedModel.objects.filter(keeps_open=True).exclude(rounds__state__in=LIVE_ROUND_STATES)
     opened = []
-    for model in idle:
+    # a version that is about to be released is the base of the next round
+    for model in idle.exclude(pk__in=judged):
         try:
             opened.append(open_round(model, opens_at=next_opening(model)))
         except NotNowError:
@@ -73,12 +76,25 @@ def start_if_due(round_: Round, *, now: datetime) -> None:
 
 
 def start(round_: Round) -> None:
-    """SCHEDULED -> OPEN: fix the base version, make the staging key, sign the descriptor and log its digest."""
+    """SCHEDULED -> OPEN: fix the base version, make the staging key, sign the descriptor and log its digest.
+
+    Nothing happens while a candidate waits for its verdict, or when another version has become the current one
+    meanwhile: the next look opens it.
+    """
+    if selectors.verdicts_waiting().filter(version__model=round_.model).exists():
+        return
     base = ModelVersion.objects.get(model=round_.model, state=VersionState.CURRENT)
     round_.base = base
     signed = sign_descriptor(round_)
     # last: whatever fails above is tried again at each tick, and would leave a key behind each time
     staging_kid = keys.new_symmetric_key("staging")
+    if not move_to_open(round_, base, staging_kid, signed):
+        keys.key_store().destroy(staging_kid)
+        round_.refresh_from_db()
+
+
+def move_to_open(round_: Round, base: ModelVersion, staging_kid: str, signed: SignedDocument) -> bool:
+    """SCHEDULED -> OPEN on a base that is still the current version; False when it is not, or somebody was faster."""
     with transaction.atomic():
         opened = move_round(
             round_,
@@ -88,11 +104,18 @@ def start(round_: Round) -> None:
             staging_kid=staging_kid,
             descriptor=msgspec.to_builtins(signed),
         )
+        if opened and not stays_current(base):
+            transaction.set_rollback(True)
+            return False
         if opened:
             log_descriptor("round.opened", round_, signed)
-    if not opened:
-        keys.key_store().destroy(staging_kid)
-        round_.refresh_from_db()
+    return opened
+
+
+def stays_current(base: ModelVersion) -> bool:
+    """Whether a version is the current one; nobody changes that before the caller's transaction ends."""
+    current = ModelVersion.objects.select_for_update(no_key=True).filter(pk=base.pk, state=VersionState.CURRENT)
+    return bool(current.order_by())
 
 
 def sign_descriptor(round_: Round) -> SignedDocument:

@@ -6,13 +6,15 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 from django.db import IntegrityError, transaction
+from django.db.models import Max
 from django.utils import timezone
 
 from apps.audit import services as audit
 from apps.keys import services as keys
 from apps.rounds import versions
 from apps.rounds.models import FederatedModel, ModelVersion
-from boltz_core.rounds.policy import check_policy
+from apps.rounds.services import promotion, verdicts
+from boltz_core.aggregation.policy import check_round_policy
 from boltz_core.rounds.states import VersionState
 from boltz_protocol import tasks
 from boltz_protocol.errors import NotNowError, SenderError
@@ -48,13 +50,13 @@ def create_model(request: ModelRequest, *, actor: str) -> FederatedModel:
         message = "a model's name has 1 to 64 characters: lower-case letters, digits, dot, dash and underscore"
         raise SenderError(message, code="invalid_name") from error
     tasks.check_task(request.task)
-    check_policy(request.policy)
+    check_round_policy(request.policy)
     weights = seed_weights(request)
     layout = Layout.of(weights)
     vector = flatten(weights, layout)
     if not np.isfinite(vector).all():
         raise SenderError("the first weights hold NaN or infinite numbers", code="invalid_task")
-    sha256, size = versions.write_weights(layout, [memoryview(vector).cast("B")])
+    sha256, size = versions.write_tensors(layout, [memoryview(vector).cast("B")])
     try:
         with transaction.atomic():
             model = FederatedModel.objects.create(
@@ -98,16 +100,22 @@ class NewVersion:
     round_number: int | None = None
     members: int = 0
     step_norm: float | None = None
+    optimizer: str = "none"
+    state_sha256: str = ""
+    state_bytes: int = 0
 
 
 def publish_version(new: NewVersion, *, actor: str) -> ModelVersion:
-    """Insert a version as the current one, with its signed manifest and log entry, in the caller's transaction."""
+    """Insert a version with its signed manifest and log entry, in the caller's transaction.
+
+    It is current at once, or a candidate: when its model has a gate, or when its base is not the current version.
+    """
     model, base = new.model, new.base
     created_at = timezone.now()
     manifest = VersionManifest(
         v=1,
         model=model.name,
-        number=0 if base is None else base.number + 1,
+        number=next_number(model),
         mode=model.round_policy().mode,
         task=model.task_spec(),
         layout=model.tensor_layout().specs,
@@ -118,19 +126,25 @@ def publish_version(new: NewVersion, *, actor: str) -> ModelVersion:
         round=new.round_number,
         members=new.members,
         created_at=created_at,
+        optimizer=new.optimizer,
+        state_sha256=new.state_sha256 or None,
     )
     signed = keys.sign_document(manifest, Purpose.MANIFEST)
-    ModelVersion.objects.filter(model=model, state=VersionState.CURRENT).update(state=VersionState.SUPERSEDED)
+    # the gate judges later, in a worker; without one a version takes the place of its own base at once
+    at_once = base is None or (model.gate is None and promotion.displace(base))
     version = ModelVersion.objects.create(
         model=model,
         number=manifest.number,
-        state=VersionState.CURRENT,
+        state=VersionState.CURRENT if at_once else VersionState.CANDIDATE,
         weights_sha256=new.sha256,
         weights_bytes=new.size,
         base=base,
         round_id=new.round_id,
         members=new.members,
         step_norm=new.step_norm,
+        optimizer=new.optimizer,
+        state_sha256=new.state_sha256,
+        state_bytes=new.state_bytes,
         manifest=msgspec.to_builtins(signed),
         created_at=created_at,
     )
@@ -138,9 +152,26 @@ def publish_version(new: NewVersion, *, actor: str) -> ModelVersion:
         "version.published",
         actor=actor,
         round=f"{model.name}/{new.round_number}" if new.round_number else None,
-        detail={"model": model.name, "version": version.number, "weights_sha256": new.sha256, "members": new.members},
+        detail={
+            "model": model.name,
+            "version": version.number,
+            "state": version.state,
+            "weights_sha256": new.sha256,
+            "members": new.members,
+        },
     )
+    if version.state == VersionState.CANDIDATE:
+        verdicts.receive_candidate(version)
     return version
+
+
+def next_number(model: FederatedModel) -> int:
+    """The number of a model's next version: after a roll-back its base is not the last one.
+
+    Nobody else takes it: a version comes with the end of the one live round.
+    """
+    last = ModelVersion.objects.filter(model=model).aggregate(last=Max("number"))["last"]
+    return 0 if last is None else last + 1
 
 
 def change_policy(model: FederatedModel, policy: RoundPolicy, *, actor: str) -> None:
@@ -149,7 +180,7 @@ def change_policy(model: FederatedModel, policy: RoundPolicy, *, actor: str) -> 
     Raises:
         SenderError: `invalid_policy`; `mode_not_available` when it names another mode: a mode is for life.
     """
-    check_policy(policy)
+    check_round_policy(policy)
     if policy.mode != model.mode:
         message = f"{model} is a {model.mode} model for life; make another model for mode {policy.mode}"
         raise SenderError(message, code="mode_not_available")

@@ -17,7 +17,7 @@ from django.utils import timezone
 from apps.attempts import attempt
 from apps.audit import services as audit
 from apps.keys import services as keys
-from apps.rounds import stores
+from apps.rounds import holdouts, stores
 from apps.rounds.models import Round
 from apps.rounds.services.transitions import SYSTEM
 
@@ -61,7 +61,8 @@ def shred_round(round_: Round) -> bool:
 
 def partial_directories() -> list[Path]:
     """Where partial files are made that outlive a killed process: none of these has an entry for each update."""
-    return [stores.scratch(), stores.staging(), stores.inbox(), Path(settings.BOLTZ_DATA_DIR) / "versions"]
+    kept = Path(settings.BOLTZ_DATA_DIR) / "versions"
+    return [stores.scratch(), stores.staging(), stores.inbox(), holdouts.directory(), kept]
 
 
 def sweep_scratch() -> int:

@@ -22,6 +22,7 @@ WANTED = {
     "keeps_open": "on",
     "pause_seconds": 60,
     **STARTER["policy"],
+    "optimizer": "none",
 }
 
 
@@ -75,7 +76,15 @@ def test_modes_that_do_not_exist_yet_are_refused_by_name(browser, mesh, mode):
         ({"max_norm": "nan"}, "max_norm", "Enter a number"),
         ({"round_seconds": 0}, "round_seconds", "it must be from"),
         ({"example_cap": ""}, "example_cap", "required"),
-        ({"rule": "krum"}, "rule", "not one of the available"),
+        ({"rule": "no_such"}, "rule", "not one of the available"),
+        ({"rule": "krum", "byzantine": 1, "quorum": 4}, "__all__", "needs n >= 2f + 3, at least 5; there are 4"),
+        ({"before": "nnm, no_such"}, "rule", "nothing named 'no_such' can stand before a rule"),
+        ({"byzantine": -1}, "byzantine", "greater than or equal"),
+        ({"parameters": "radius"}, "parameters", "name = number"),
+        ({"parameters": "radius = "}, "parameters", "name = number"),
+        ({"parameters": " = 3"}, "parameters", "name = number"),
+        ({"parameters": "radius = 1"}, "__all__", "no parameter 'radius'"),
+        ({"optimizer": "adam", "optimizer_parameters": "tau = -1"}, "__all__", "tau is -1"),
         ({"pause_seconds": -1}, "pause_seconds", "greater than or equal"),
         ({"task": json.dumps({**STARTER["task"], "kind": "custom"})}, "task", "first weights"),
     ],
@@ -166,9 +175,11 @@ def test_a_round_is_opened_now_and_not_twice(browser, operator, mesh):
 
 
 def test_each_field_of_the_policy_is_explained_with_its_unit(browser, mesh):
-    text = text_of(browser.get(add_page(FederatedModel)))
+    response = browser.get(add_page(FederatedModel))
+    text = text_of(response)
     for field in policy_fields.FIELDS:
-        assert field.consequence in text
+        # lists are markup; whatever they say stands on the page
+        assert field.consequence in (response.content.decode() if "<ul" in field.consequence else text)
         assert field.unit in text
     assert {field.name for field in policy_fields.FIELDS} == set(RoundPolicy.__struct_fields__)
     grouped = {name for _, _, names in model_forms.PolicyForm.groups for name in names}
@@ -178,3 +189,27 @@ def test_each_field_of_the_policy_is_explained_with_its_unit(browser, mesh):
 def test_above_a_long_form_stands_which_fields_were_refused(browser, mesh):
     page = make(browser, quorum=200).content.decode()
     assert '<a class="text-link" href="#id_quorum">Quorum (staged updates)</a>' in page
+
+
+def test_a_rule_with_what_stands_before_it_is_chosen_and_shown(browser, operator, mesh):
+    model = mesh.make_model(target=20)
+    changed = policy_fields.initial_of(model.round_policy()) | {
+        "rule": "trimmed_mean",
+        "before": "norm_clip, nnm",
+        "byzantine": 2,
+        "parameters": "clip_norm = 0.5",
+        "optimizer": "yogi",
+        "optimizer_parameters": "tau = 0.01",
+        "quorum": 7,
+    }
+    assert browser.post(decision_page(model, "policy"), changed).status_code == 302
+    model.refresh_from_db()
+    policy = model.round_policy()
+    assert (policy.rule, policy.before, policy.byzantine) == ("trimmed_mean", ("norm_clip", "nnm"), 2)
+    assert (policy.parameters, policy.optimizer) == ({"clip_norm": 0.5}, "yogi")
+    assert policy.optimizer_parameters == {"tau": 0.01}
+    shown = browser.get(decision_page(model, "policy")).context["form"].initial
+    assert {name: shown[name] for name in changed} == changed
+    text = text_of(browser.get(row_page(model)))
+    assert "norm clip, nnm" in text or "norm_clip, nnm" in text
+    assert "clip_norm = 0.5" in text

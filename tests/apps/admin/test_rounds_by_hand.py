@@ -3,7 +3,7 @@
 import pytest
 
 from apps.aggregation import services as aggregation
-from apps.aggregation.services import publication, runs
+from apps.aggregation.services import beginning, endings
 from apps.audit import services as audit
 from apps.audit.models import LogEntry
 from apps.keys.models import MeshKey
@@ -58,8 +58,8 @@ def test_aggregating_below_the_quorum_is_refused_as_the_page_says_and_the_round_
 
 def test_a_round_that_has_failed_is_run_again(browser, operator, open_round, mesh):
     browser.post(decision_page(open_round, "aggregate"))
-    assert runs.begin_run(open_round.pk)
-    publication.fail_round(mesh.round(), "the disk was full")
+    assert beginning.begin_run(open_round.pk)
+    endings.fail_round(mesh.round(), "the disk was full")
     failed = mesh.round()
     page = text_of(browser.get(row_page(failed)))
     assert "the disk was full" in page

@@ -10,7 +10,7 @@ import pytest
 
 from apps.aggregation import services
 from apps.aggregation.models import Run, Shard
-from apps.aggregation.services import membership, publication, runs, shard_files
+from apps.aggregation.services import combining, membership, publication, runs, shard_files
 from apps.audit import selectors as log
 from apps.audit import services as audit
 from apps.keys import services as keys
@@ -194,7 +194,7 @@ def test_a_base_version_that_is_missing_or_cut_fails_the_round(frozen, damage):
 
 def test_weights_that_nobody_published_are_swept_after_a_day(frozen, monkeypatch):
     vector = np.full(frozen.model.parameters, 7, np.float32)
-    sha256, _ = versions.write_weights(frozen.model.tensor_layout(), [memoryview(vector).cast("B")])
+    sha256, _ = versions.write_tensors(frozen.model.tensor_layout(), [memoryview(vector).cast("B")])
     path = Path(versions.storage().path(versions.storage_name(sha256)))
     monkeypatch.setattr(versions.secrets, "randbelow", lambda _: int(sha256[:2], 16))
     assert versions.sweep_unpublished() == 0
@@ -280,7 +280,7 @@ def test_a_combined_range_that_was_damaged_is_combined_again(frozen, damage):
     services.aggregate_round(frozen.pk)
     run = run_of(frozen)
     combine_all(run)
-    damage(shard_files.path_of(run.pk, 1))
+    damage(shard_files.path_of(run.pk, "combine", 1))
     services.finish_run(run.pk)
     assert not Shard.objects.filter(run=run, number=1).exists()
     assert Shard.objects.filter(run=run).count() == SHARDS - 1
@@ -311,9 +311,9 @@ def test_a_late_body_of_a_published_run_takes_no_shard_for_damaged(frozen, monke
 def test_weights_that_are_not_finite_are_never_published(frozen, monkeypatch):
     services.aggregate_round(frozen.pk)
     run = run_of(frozen)
-    monkeypatch.setattr(runs.server_step, "apply_step", raises(AggregationError("not finite")))
+    monkeypatch.setattr(combining.server_step, "apply_step", raises(AggregationError("not finite")))
     # all but the lease, which is kept while a range is combined
-    monkeypatch.setattr(runs.leases, "renew", lambda _run: None)
+    monkeypatch.setattr(combining.leases, "renew", lambda _run: None)
     with nothing_changes(), pytest.raises(AggregationError):
         services.combine_shard(run.pk, 0)
 

@@ -108,7 +108,7 @@ def test_each_shard_is_written_once_with_its_range_and_digest(wide, several_shar
     assert [shard.number for shard in shards] == list(range(7))
     assert [shards[0].start, *[shard.stop for shard in shards]][-1] == PARAMETERS
     assert all(one.stop == other.start for one, other in pairwise(shards))
-    assert str(shards[0]) == f"shard 0 of run 1 of {round_}"
+    assert str(shards[0]) == f"shard 0 (combine) of run 1 of {round_}"
 
 
 def test_more_members_than_files_that_may_be_open_change_nothing(wide, several_shards, monkeypatch):

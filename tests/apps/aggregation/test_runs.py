@@ -9,7 +9,7 @@ from django.db.models.functions import Now
 
 from apps.aggregation import services, tasks
 from apps.aggregation.models import Run, Shard
-from apps.aggregation.services import leases, publication, runs
+from apps.aggregation.services import beginning, combining, leases, publication, runs
 from apps.audit import selectors as log
 from apps.audit import services as audit
 from apps.rounds.models import ModelVersion, Round
@@ -130,7 +130,7 @@ def test_a_run_that_was_taken_over_can_do_nothing_more(frozen):
     with nothing_changes():
         services.finish_run(first.pk)
         services.combine_shard(first.pk, 0)
-        assert not publication.publish(first, "0" * 64, 1, 0.0)
+        assert not publication.publish(first, publication.Written("0" * 64, 1, 0.0))
 
 
 def test_a_run_that_is_taken_over_while_it_finishes_publishes_nothing(frozen, monkeypatch):
@@ -167,14 +167,14 @@ def test_a_run_whose_round_has_ended_is_not_finished_again_and_again(frozen):
 def test_a_shard_of_a_run_that_ends_meanwhile_is_thrown_away(frozen, monkeypatch):
     services.aggregate_round(frozen.pk)
     run = run_of(frozen)
-    real = runs.combine.combine_range
+    real = combining.combine.combine_range
 
     def late(*arguments):
         step = real(*arguments)
         Run.objects.filter(pk=run.pk).update(state="superseded")
         return step
 
-    monkeypatch.setattr(runs.combine, "combine_range", late)
+    monkeypatch.setattr(combining.combine, "combine_range", late)
     services.combine_shard(run.pk, 0)
     assert step_files() == []
     assert not run.results.exists()
@@ -186,7 +186,7 @@ def test_combining_stops_when_the_run_has_ended(frozen, settings):
     services.aggregate_round(frozen.pk)
     run = run_of(frozen)
     opened = []
-    open_segment = runs.renewing(run, lambda *arguments: opened.append(arguments))
+    open_segment = leases.renewing(run, lambda *arguments: opened.append(arguments))
     deadline = time.monotonic() + 5
     Run.objects.update(state="superseded")
 
@@ -200,7 +200,7 @@ def test_combining_stops_when_the_run_has_ended(frozen, settings):
 
 def while_written(monkeypatch, meanwhile):
     """Have something happen after each range that is written, for longer than the lease's pause; returns the ranges."""
-    real, written = publication.new_weights, []
+    real, written = publication.read_ahead, []
 
     def slow(*arguments):
         for block in real(*arguments):
@@ -211,7 +211,7 @@ def while_written(monkeypatch, meanwhile):
             while time.monotonic() < over:
                 pass
 
-    monkeypatch.setattr(publication, "new_weights", slow)
+    monkeypatch.setattr(publication, "read_ahead", slow)
     return written
 
 
@@ -249,7 +249,7 @@ def test_the_lease_of_a_run_is_renewed_while_a_shard_is_combined(frozen, setting
     services.aggregate_round(frozen.pk)
     run = run_of(frozen)
     settings.BOLTZ_LEASE_SECONDS = 0.001
-    open_segment = runs.renewing(run, lambda *_: None)
+    open_segment = leases.renewing(run, lambda *_: None)
     at_first = run_of(frozen).lease_expires_at
     settings.BOLTZ_LEASE_SECONDS = 3600
     deadline = time.monotonic() + 5
@@ -353,7 +353,7 @@ def test_what_a_run_lacks_is_sent_and_nothing_else(frozen, messages):
 @pytest.mark.django_db(transaction=True)
 def test_two_messages_at_once_begin_one_run(wide):
     round_ = wide.freeze(wide.vectors(1))
-    together(*[lambda: runs.begin_run(round_.pk)] * 3)
+    together(*[lambda: beginning.begin_run(round_.pk)] * 3)
     assert Run.objects.count() == 1
     assert Round.objects.get().fence == 1
 

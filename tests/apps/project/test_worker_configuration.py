@@ -63,7 +63,7 @@ def test_a_task_is_acknowledged_late_and_tried_twice_more_at_most(name):
 
 def test_results_are_kept_for_the_members_of_a_chord_only():
     kept = {name for name, task in own_tasks().items() if not task.ignore_result}
-    assert kept == {aggregation_tasks.combine_shard.name}
+    assert kept == {aggregation_tasks.measure_shard.name, aggregation_tasks.combine_shard.name}
 
 
 def test_only_json_is_read():
@@ -105,7 +105,10 @@ def test_each_task_makes_one_call(monkeypatch):
     for module, name in (
         (round_tasks, "process_update"),
         (round_tasks, "advance_round"),
+        (round_tasks, "judge_candidate"),
         (aggregation_tasks, "aggregate_round"),
+        (aggregation_tasks, "measure_shard"),
+        (aggregation_tasks, "decide_run"),
         (aggregation_tasks, "combine_shard"),
         (aggregation_tasks, "finish_run"),
         (aggregation_tasks, "tick"),
@@ -113,14 +116,20 @@ def test_each_task_makes_one_call(monkeypatch):
         monkeypatch.setattr(module.services, name, lambda *arguments, name=name: calls.append((name, *arguments)))
     round_tasks.process_update("id")
     round_tasks.advance_round(1)
+    round_tasks.judge_candidate(7)
     aggregation_tasks.aggregate_round(2)
+    aggregation_tasks.measure_shard(8, 9)
+    aggregation_tasks.decide_run(10)
     aggregation_tasks.combine_shard(3, 4)
     aggregation_tasks.finish_run(5)
     aggregation_tasks.tick()
     assert calls == [
         ("process_update", "id"),
         ("advance_round", 1),
+        ("judge_candidate", 7),
         ("aggregate_round", 2),
+        ("measure_shard", 8, 9),
+        ("decide_run", 10),
         ("combine_shard", 3, 4),
         ("finish_run", 5),
         ("tick", "tick"),

@@ -147,7 +147,7 @@ def test_a_round_that_has_not_ended_is_never_shredded(members):
 # --- scratch ----------------------------------------------------------------------------------------------------------------
 
 
-def test_each_place_where_partial_files_are_made_is_swept(mesh, joined, monkeypatch):
+def test_each_place_where_partial_files_are_made_is_swept(mesh, joined, holdout, monkeypatch):
     made = set()
     real, publish = stores.partial_file, stores.publish_file
     monkeypatch.setattr(stores, "partial_file", lambda directory: made.add(directory) or real(directory))
@@ -164,11 +164,12 @@ def test_each_place_where_partial_files_are_made_is_swept(mesh, joined, monkeypa
     version = ModelVersion.objects.latest("number")
     versions.verify(version)
     assert version.number == 1
+    services.set_gate(version.model, services.GateRequest(holdout), actor="test", reason="we look first")
     # those of a run go with it
     assert {directory for directory in made if directory.parent.name != "runs"} == set(shredding.partial_directories())
 
 
-@pytest.mark.parametrize("place", ["scratch", "staged", "inbox", "versions"])
+@pytest.mark.parametrize("place", ["scratch", "staged", "inbox", "versions", "holdouts"])
 def test_partial_files_of_killed_processes_are_removed_after_a_day(mesh, members, place):
     directory = stores.inbox().parent / place
     directory.mkdir(exist_ok=True)

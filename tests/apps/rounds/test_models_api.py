@@ -212,7 +212,7 @@ def test_writing_the_same_weights_again_mends_a_damaged_file(alpha, model, layou
     version = ModelVersion.objects.get()
     path = settings.BOLTZ_DATA_DIR / "versions" / version.storage_name()
     path.write_bytes(b"damaged")
-    sha256, size = versions.write_weights(layout, [memoryview(bytes(layout.data_bytes))])
+    sha256, size = versions.write_tensors(layout, [memoryview(bytes(layout.data_bytes))])
     assert (sha256, size) == (version.weights_sha256, version.weights_bytes)
     assert alpha.get(ARTIFACT).status_code == 200
     assert len(list(path.parent.iterdir())) == 1
@@ -226,7 +226,7 @@ def test_a_version_is_written_whole_or_not_at_all(mesh, model, layout, monkeypat
 
     monkeypatch.setattr(stores, "publish_file", fail)
     with pytest.raises(OSError, match="No space"):
-        versions.write_weights(layout, [memoryview(np.ones(layout.parameters, "<f4")).cast("B")])
+        versions.write_tensors(layout, [memoryview(np.ones(layout.parameters, "<f4")).cast("B")])
     assert mesh.files() == before
 
 

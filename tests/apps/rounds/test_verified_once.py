@@ -16,9 +16,9 @@ def test_weights_that_many_ask_for_at_once_are_hashed_once(model, monkeypatch):
     version = ModelVersion.objects.get(model=model, number=0)
     versions._verified.clear()
     hashed, pause = [], threading.Event()
-    monkeypatch.setattr(versions, "verify_anew", lambda one: (hashed.append(one), pause.wait(0.1)))
+    monkeypatch.setattr(versions, "hash_anew", lambda stored: (hashed.append(stored), pause.wait(0.1)))
     assert together(*[lambda: versions.verify(version)] * 8) == [None] * 8
-    assert hashed == [version]
+    assert hashed == [versions.weights_in(version)]
 
 
 def test_weights_that_are_damaged_are_so_for_everybody_who_asks(model):
