@@ -57,10 +57,10 @@ def test_the_table_has_the_same_columns_in_every_row(measured, capsys):
 
 
 def test_peers_are_refused_where_there_are_none(monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["bench", "combine", "--peers"])
+    monkeypatch.setattr(sys, "argv", ["bench", "scale", "--peers"])
     with pytest.raises(SystemExit, match="2"):
         bench.main()
-    assert "--peers goes with round" in capsys.readouterr().err
+    assert "--peers goes with round and engine" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("peer", comparison.PEERS, ids=PEERS)

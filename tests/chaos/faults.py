@@ -117,8 +117,9 @@ def held_shards(mesh, numbers):
         ((run_id,),) = cursor.fetchall()
         for number in numbers:
             cursor.execute(
-                "INSERT INTO aggregation_shard (run_id, number, start, stop, sha256, step_square, finished_at)"
-                " VALUES (%s, %s, 0, 0, '', 0, now())",
+                "INSERT INTO aggregation_shard"
+                " (run_id, phase, number, start, stop, sha256, state_sha256, step_square, finished_at)"
+                " VALUES (%s, 'combine', %s, 0, 0, '', '{}', 0, now())",
                 [run_id, number],
             )
         yield run_id

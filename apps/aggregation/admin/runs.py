@@ -55,7 +55,7 @@ class RunAdmin(ReadOnlyAdmin):
         (
             "Decision",
             {
-                "fields": ("rule", "members_table", "record"),
+                "fields": ("rule", "members_table", "gated", "record"),
                 "description": "Written once, before anything was combined; a replay reads it.",
             },
         ),
@@ -90,7 +90,20 @@ class RunAdmin(ReadOnlyAdmin):
             return "not decided yet: how the members lie to each other is being measured"
         record = run.decision
         rule, bound, cap = (record.get(name) for name in ("rule", "bound", "example_cap"))
-        return f"{rule}, norms up to {bound}, at most {cap} examples count"
+        said = [rule, f"norms up to {bound}", f"at most {cap} examples count"]
+        if "byzantine" in record:
+            said[0] = " after ".join([rule, *reversed(record["before"])])
+            said.insert(1, f"f = {record['byzantine']}")
+        return ", ".join(said)
+
+    @admin.display(description="left out by norm")
+    def gated(self, run: Run) -> Any:
+        """Who was out before the rule looked at anybody, and why."""
+        rows = [
+            (display.link_to(Update(pk=out["update_id"]), out["update_id"]), out["reason"] or "erased")
+            for out in (run.decision or {}).get("gated", [])
+        ]
+        return display.table(("update", "why"), rows, empty="Nobody.")
 
     @admin.display(description="members")
     def members_table(self, run: Run) -> Any:

@@ -72,7 +72,8 @@ def test_a_bad_name_is_refused(mesh, name):
     [
         ({"mode": "private"}, "mode_not_available"),
         ({"mode": "masked"}, "mode_not_available"),
-        ({"rule": "krum"}, "rule_not_available"),
+        ({"rule": "no_such"}, "rule_not_available"),
+        ({"rule": "krum", "byzantine": 1, "quorum": 4}, "invalid_policy"),
         ({"quorum": 5, "target": 4}, "invalid_policy"),
         ({"max_norm": 1e31}, "invalid_policy"),
         ({"target": 100_001}, "invalid_policy"),
