@@ -1,1 +1,1 @@
-"""Other systems for federated learning, measured beside ours: `./dev bench round --peers`."""
+"""Other systems for federated learning, measured beside ours: `./dev bench round` and `engine`, with `--peers`."""

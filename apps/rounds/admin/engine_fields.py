@@ -62,7 +62,7 @@ def explained_rules() -> SafeString:
     """What each rule needs and tolerates."""
     return _listed(
         "How staged updates become one step. n updates, of which f are malicious:",
-        ((rule.name, f"{rule.tolerates}; {rule.condition}") for rule in RULES.values()),
+        ((rule.name, f"tolerates {rule.tolerates}. Needs {rule.condition}.") for rule in RULES.values()),
     )
 
 
@@ -70,7 +70,7 @@ def explained_steps() -> SafeString:
     """What can stand in front of a rule."""
     return _listed(
         "What is done to the updates first, in order; names separated by commas:",
-        ((step.name, f"{step.tolerates}; {step.condition}") for step in STEPS.values()),
+        ((step.name, f"tolerates {step.tolerates}. Needs {step.condition}.") for step in STEPS.values()),
     )
 
 
@@ -103,7 +103,7 @@ def what_follows(policy: RoundPolicy) -> dict[str, str]:
     """What the chosen names mean, field by field."""
     rule = RULES[policy.rule]
     return {
-        "rule": f"{rule.tolerates}; {rule.condition}",
+        "rule": f"Tolerates {rule.tolerates}. Needs {rule.condition}.",
         "before": "; ".join(f"{name}: {STEPS[name].tolerates}" for name in policy.before),
         "parameters": "What is not named has its default.",
         "optimizer": OPTIMIZERS[policy.optimizer].meaning,
