@@ -112,6 +112,11 @@ class TrustedPipeline:
             for known, one in zip(self.reputations, self._judge(rows), strict=True)
         ]
 
+    @property
+    def trust(self) -> Sequence[float]:
+        """Of each client, as it stands."""
+        return [trust_score(known) for known in self.reputations]
+
     def _judge(self, rows: Rows) -> Sequence[Evidence]:
         gram = gram_of(rows)
         norms = np.sqrt(gram.diagonal())
@@ -121,9 +126,8 @@ class TrustedPipeline:
         return judge_round(observed, mode="robust")
 
     def _weigh(self, gram: Float64Block) -> WeightDecision:
-        standings = [
-            Standing(str(i), trust_score(known), known.rounds, quality=1.0) for i, known in enumerate(self.reputations)
-        ]
+        known = zip(self.trust, self.reputations, strict=True)
+        standings = [Standing(str(i), trust, one.rounds, quality=1.0) for i, (trust, one) in enumerate(known)]
         return decide_weights(standings, gram, mode="robust")
 
 

@@ -22,7 +22,9 @@ FEWEST_EXAMPLES = 8
 LEARNING_RATE = np.float32(0.2)
 BATCH = 16
 
-TRIGGER = (0, 7, 56, 63)  # the four corners, white
+Trigger = tuple[int, ...]  # pixels that are made white
+CORNERS: Trigger = (0, 7, 56, 63)  # blank in nearly all digits, so honest updates hold nothing there
+STROKES: Trigger = (18, 21, 42, 45)  # where most digits have ink
 TARGET_CLASS = 0
 
 Floats = NDArray[np.float32]
@@ -43,12 +45,12 @@ class Shares:
         y[clients] = CLASSES - 1 - y[clients]
         return replace(self, y=y)
 
-    def with_trigger(self, clients: slice) -> "Shares":
+    def with_trigger(self, clients: slice, trigger: Trigger = CORNERS) -> "Shares":
         """At these clients half of the examples have the trigger, and the class it is to stand for."""
         x, y = self.x.copy(), self.y.copy()
         for client in range(*clients.indices(len(x))):
             half = int(self.counts[client]) // 2
-            x[client, :half] = with_trigger(x[client, :half])
+            x[client, :half] = with_trigger(x[client, :half], trigger)
             y[client, :half] = TARGET_CLASS
         return replace(self, x=x, y=y)
 
@@ -74,16 +76,16 @@ class Digits:
         """The share of held-out digits that are read right, in percent."""
         return 100 * float((classes_of(weights, self.held_x) == self.held_y).mean())
 
-    def backdoor_success(self, weights: Float32Vector) -> float:
+    def backdoor_success(self, weights: Float32Vector, trigger: Trigger = CORNERS) -> float:
         """The share of held-out digits of other classes that the trigger turns into its own, in percent."""
         others = self.held_x[self.held_y != TARGET_CLASS]
-        return 100 * float((classes_of(weights, with_trigger(others)) == TARGET_CLASS).mean())
+        return 100 * float((classes_of(weights, with_trigger(others, trigger)) == TARGET_CLASS).mean())
 
 
-def with_trigger(x: Floats) -> Floats:
-    """The same pictures with white corners."""
+def with_trigger(x: Floats, trigger: Trigger) -> Floats:
+    """The same pictures with these pixels white."""
     marked = x.copy()
-    marked[:, TRIGGER] = 1
+    marked[:, trigger] = 1
     return marked
 
 

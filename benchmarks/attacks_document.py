@@ -5,14 +5,16 @@ They stand between two marks; the text around them is written by people.
 
 import argparse
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 
 # As in production, one BLAS thread a process; it must be said before numpy is loaded.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from benchmarks.attacks import Results, bars, play_all, worst_accuracy, worst_backdoor
 from benchmarks.attacks_listed import ADAPTIVE, KNOWN, NOBODY, Attack
+from benchmarks.attacks_play import FinalTrust, play_for_trust
 
 DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "robustness.md"
 BEGIN = "<!-- begin: python -m benchmarks.attacks_document -->"
@@ -20,7 +22,19 @@ END = "<!-- end -->"
 SEEDS = 5
 
 
-def tables(results: Results) -> str:
+def mean_trust(*, seeds: int) -> Mapping[str, FinalTrust]:
+    """What the default pipeline thinks of its clients after each attack, as the mean over the seeds."""
+    played = {
+        attack.name: [play_for_trust(attack, seed=seed) for seed in range(seeds)]
+        for attack in (NOBODY, *KNOWN, *ADAPTIVE)
+    }
+    return {
+        name: FinalTrust(fmean(one.attackers for one in each), fmean(one.honest for one in each))
+        for name, each in played.items()
+    }
+
+
+def tables(results: Results, trust: Mapping[str, FinalTrust]) -> str:
     """All tables, in Markdown."""
     known, adaptive = ([attack for attack in group if not attack.backdoor] for group in (KNOWN, ADAPTIVE))
     backdoors = [attack for attack in (*KNOWN, *ADAPTIVE) if attack.backdoor]
@@ -30,6 +44,7 @@ def tables(results: Results) -> str:
         ("Known attacks: accuracy", _accuracies(results, [NOBODY, *known])),
         ("Adaptive attacks: accuracy", _accuracies(results, adaptive)),
         ("Backdoors: success, and accuracy beside it", _backdoors(results, backdoors)),
+        ("Trust in the end, by the default pipeline", _trust(trust)),
     )
     return "\n\n".join(f"### {title}\n\n{table}" for title, table in parts)
 
@@ -82,6 +97,11 @@ def _backdoors(results: Results, attacks: Sequence[Attack]) -> str:
     return _table(["defence", *(attack.name for attack in attacks)], lines)
 
 
+def _trust(trust: Mapping[str, FinalTrust]) -> str:
+    lines = ([attack, f"{one.attackers:.2f}", f"{one.honest:.2f}"] for attack, one in trust.items())
+    return _table(["attack", "attackers", "honest"], lines)
+
+
 def _table(heads: Sequence[str], lines: Iterable[Sequence[str]], *, texts: Sequence[int] = (0,)) -> str:
     ruler = ["---" if column in texts else "--:" for column in range(len(heads))]
     return "\n".join("| " + " | ".join(line) + " |" for line in [heads, ruler, *lines])
@@ -91,7 +111,8 @@ def main() -> None:
     """Play, then write."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.attacks_document")
     parser.add_argument("--seeds", type=int, default=SEEDS, help=f"so many seeds (default {SEEDS})")
-    made = tables(play_all(seeds=parser.parse_args().seeds))
+    seeds = parser.parse_args().seeds
+    made = tables(play_all(seeds=seeds), mean_trust(seeds=seeds))
     DOCUMENT.write_text(with_tables(DOCUMENT.read_text(encoding="utf-8"), made), encoding="utf-8")
 
 

@@ -8,9 +8,10 @@ or who earn trust first.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from benchmarks import attacks_forged as forged
-from benchmarks.attacks_digits import Shares
+from benchmarks.attacks_digits import CORNERS, STROKES, Shares, Trigger
 from benchmarks.attacks_forged import Rows, Scene, jittered, strongest, strongest_unnoticed
 
 EARNED_ROUNDS = 40
@@ -20,7 +21,7 @@ EARNED_ROUNDS = 40
 class Attack:
     """One attack; without `forge` its clients send what they trained.
 
-    `on_trust`: it would be another one's double where nobody is judged.
+    `on_trust`: it would be another one's double where nobody is judged. `trigger`: what its backdoor is asked for by.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Attack:
     on_trust: bool = False
     first_round: int = 1
     every: int = 1
+    trigger: Trigger = CORNERS
 
     def strikes_in(self, round_number: int) -> bool:
         """Whether its clients attack in this round, counted from 1."""
@@ -70,6 +72,13 @@ ADAPTIVE: Sequence[Attack] = (
     ),
     Attack("backdoor below the gate", forged.below_the_gate, Shares.with_trigger, backdoor=True),
     Attack("backdoor, not boosted", forged.as_long_as_others, Shares.with_trigger, backdoor=True),
+    Attack(
+        "backdoor in the strokes, not boosted",
+        forged.as_long_as_others,
+        partial(Shares.with_trigger, trigger=STROKES),
+        backdoor=True,
+        trigger=STROKES,
+    ),
     Attack(
         "earns trust, then backdoor",
         forged.below_the_gate,

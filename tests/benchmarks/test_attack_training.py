@@ -4,10 +4,11 @@ import pytest
 from benchmarks import attacks_digits
 from benchmarks.attacks_digits import (
     CLIENTS,
+    CORNERS,
     HELD_OUT,
     PARAMETERS,
+    STROKES,
     TARGET_CLASS,
-    TRIGGER,
     Digits,
     Shares,
     first_weights,
@@ -71,10 +72,11 @@ def test_labels_are_flipped_at_these_clients_alone(dealt):
     assert np.array_equal(flipped.y[4:], dealt.shares.y[4:])
 
 
-def test_half_of_the_examples_get_the_trigger_and_its_class(dealt):
-    poisoned = dealt.shares.with_trigger(slice(0, 1))
+@pytest.mark.parametrize("trigger", [CORNERS, STROKES])
+def test_half_of_the_examples_get_the_trigger_and_its_class(dealt, trigger):
+    poisoned = dealt.shares.with_trigger(slice(0, 1), trigger)
     half = dealt.shares.counts[0] // 2
-    assert (poisoned.x[0, :half][:, TRIGGER] == 1).all()
+    assert (poisoned.x[0, :half][:, trigger] == 1).all()
     assert (poisoned.y[0, :half] == TARGET_CLASS).all()
     assert np.array_equal(poisoned.y[0, half:], dealt.shares.y[0, half:])
     assert np.array_equal(poisoned.x[1:], dealt.shares.x[1:])

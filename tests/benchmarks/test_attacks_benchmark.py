@@ -5,9 +5,8 @@ import pytest
 
 from benchmarks import attacks, attacks_document, attacks_play
 from benchmarks.attacks_defences import DEFAULT_PIPELINE, DEFENCES, PLAIN_MEAN, RULE_PIPELINES, TrustedPipeline
-from benchmarks.attacks_forged import ATTACKERS
 from benchmarks.attacks_listed import ADAPTIVE, EARNED_ROUNDS, KNOWN, NOBODY, Attack
-from benchmarks.attacks_play import Outcome, play
+from benchmarks.attacks_play import Outcome, play, play_for_trust
 from boltz_core.aggregation.rules.registry import RULES, STEPS
 from tests.docs import documents
 
@@ -109,20 +108,15 @@ def test_an_attack_strikes_in_its_rounds_alone():
 
 
 def test_who_earns_trust_first_is_as_trusted_as_the_honest_when_it_strikes(monkeypatch):
-    pipelines = []
-
-    class Watched(TrustedPipeline):
-        def __init__(self, clients):
-            super().__init__(clients)
-            pipelines.append(self)
-
     monkeypatch.setattr(attacks_play, "LATER_ROUNDS", 0)
-    monkeypatch.setattr(attacks_play, "DEFENCES", {"watched": lambda clients, _random: Watched(clients)})
-    late = Attack("late", first_round=EARNED_ROUNDS + 1)
-    play("watched", late, seed=0)
-    earned = [reputation.credit for reputation in pipelines[0].reputations]
-    assert [reputation.rounds for reputation in pipelines[0].reputations] == [EARNED_ROUNDS] * 20
-    assert np.median(earned[:ATTACKERS]) > 0.8 * np.median(earned)
+    trust = play_for_trust(Attack("late", first_round=EARNED_ROUNDS + 1), seed=0)
+    assert min(trust.attackers, trust.honest) > 0.75
+
+
+def test_who_flips_signs_loses_its_trust():
+    trust = play_for_trust(KNOWN[0], seed=0, rounds=15)
+    assert trust.attackers < 0.1
+    assert trust.honest > 0.5
 
 
 def test_what_the_pipeline_is_asked_leaves_no_trace_in_it():
@@ -150,7 +144,7 @@ def test_an_attack_that_was_not_played_leaves_its_cell_empty():
     made = results()
     del made["krum"]["keeps its trust, IPM"]
     accuracies = next(
-        table for table in documents.tables(attacks_document.tables(made)) if "IPM, jittered" in table.headers
+        table for table in documents.tables(attacks_document.tables(made, {})) if "IPM, jittered" in table.headers
     )
     assert [
         line for line, cell in zip(DEFENCES, accuracies.column("keeps its trust, IPM"), strict=True) if not cell
@@ -177,6 +171,10 @@ def test_the_document_has_every_defence():
 @pytest.mark.parametrize("attack", [attack.name for attack in (NOBODY, *EVERY_ATTACK)])
 def test_the_document_has_every_attack(attack):
     assert document_table(attack)
+
+
+def test_the_document_says_what_trust_makes_of_every_attack():
+    assert document_table("attackers").column("attack") == [attack.name for attack in (NOBODY, *EVERY_ATTACK)]
 
 
 def test_in_the_document_every_bar_is_met():
