@@ -10,7 +10,7 @@ class AggregationError(ServerFaultError):
 
 
 class ConditionError(AggregationError):
-    """Too few updates for the rule and the number of attackers it has to tolerate."""
+    """Too few updates for the rule and the number of attackers it has to tolerate, or more than it can look at."""
 
 
 class TooFewUpdatesError(NotNowError):

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from boltz_core.aggregation.errors import ConditionError
+from boltz_core.aggregation.geometry import MAX_ROWS
 from boltz_core.aggregation.rows import Rows
 from boltz_core.aggregation.rules.parameters import PlanError, Value, Values, read_parameters
 from boltz_core.aggregation.rules.registry import rule_named, step_named
@@ -35,6 +36,11 @@ class Plan:
         return self.rule.needs_geometry or any(
             step.needs_geometry or (place and step.name == "norm_clip") for place, step in enumerate(self.before)
         )
+
+    @property
+    def most_members(self) -> int | None:
+        """How many updates it can take, where it has to look at all of them at once; None: as many as there are."""
+        return MAX_ROWS if self.needs_geometry or self.rule.kind == "statistic" else None
 
     @property
     def takes_weights(self) -> bool:
@@ -75,6 +81,9 @@ def check_conditions(plan: Plan, members: int) -> None:
     Raises:
         ConditionError: with the numbers.
     """
+    most = plan.most_members
+    if most is not None and members > most:
+        raise ConditionError(f"{plan.rule.name} looks at all updates at once, at most {most}; there are {members}")
     byzantine = plan.byzantine_of(members)
     for part, rows in _stages(plan, members):
         least = part.condition.least(byzantine)
@@ -96,9 +105,16 @@ def _stages(plan: Plan, members: int) -> Iterator[tuple[Rule | Step, int]]:
 def check_policy_conditions(plan: Plan, *, quorum: int, target: int) -> None:
     """Refuse a plan that could not be kept with some number of updates from the quorum to the target.
 
+    A round may get some updates more than its target while it seals, so the target is half of what the plan can take.
+
     Raises:
-        PlanError: with the first such number.
+        PlanError: with the first such number, or the highest target.
     """
+    if plan.most_members is not None and target > plan.most_members // 2:
+        raise PlanError(
+            f"{plan.rule.name} looks at all updates at once: the target is {target}; it must be at most "
+            f"{plan.most_members // 2}"
+        )
     for members in range(quorum, target + 1):
         try:
             check_conditions(plan, members)

@@ -17,7 +17,6 @@ import numpy as np
 
 from boltz_core.aggregation.errors import AggregationError
 from boltz_core.aggregation.rules.parameters import Parameter, PlanError, Value, read_parameters
-from boltz_core.aggregation.server_step import apply_step
 from boltz_core.arrays import Float32Vector, Float64Vector
 from boltz_protocol.messages import TensorSpec
 from boltz_protocol.tensors import Layout
@@ -79,17 +78,6 @@ class ServerOptimizer:
                 np.copyto(vector, wide[name], casting="same_kind")
         if not all(np.isfinite(vector).all() for vector in state.values()):
             raise AggregationError(f"the state of {self.kind.name} is not finite numbers of float32")
-
-    def apply(self, weights: Float32Vector, step: Float64Vector, state: State) -> None:
-        """Make the base version's `weights` and `state` the next ones, in place.
-
-        `step` is used up: it holds the unrounded weights afterwards.
-
-        Raises:
-            AggregationError: as `change_step` and `apply_step`.
-        """
-        self.change_step(step, state)
-        apply_step(weights, step)
 
 
 def _keep(_step: Float64Vector, _state: dict[str, Float64Vector], _values: Numbers) -> None:

@@ -124,10 +124,10 @@ class Before:
 
     def __init__(self, run: Run, optimizer: ServerOptimizer) -> None:
         model, base = run.round.model, run.round.base
-        self._parameters = model.parameters
         self._initial = optimizer.initial_state
         self._arrays = {name: np.empty(SEGMENT_PARAMETERS, "<f4") for name in ("", *self._initial)}
         stored, layout = versions.state_in(base), state_layout(optimizer, model.parameters)
+        self._starts = {name: start for name, (start, _) in layout.offsets.items()} if layout else {}
         self._state = None
         with contextlib.ExitStack() as stack:
             self._weights = stack.enter_context(contextlib.closing(versions.WeightsReader(base, model.tensor_layout())))
@@ -140,10 +140,9 @@ class Before:
         parts = {name: array[:count] for name, array in self._arrays.items()}
         weights = parts.pop("")
         self._weights.read_into(start, weights)
-        # the vectors lie one behind the other, in the order of their names
-        for place, name in enumerate(sorted(parts)):
+        for name, part in parts.items():
             if self._state is None:
-                parts[name].fill(self._initial[name])
+                part.fill(self._initial[name])
             else:
-                self._state.read_into(place * self._parameters + start, parts[name])
+                self._state.read_into(self._starts[name] + start, part)
         return weights, parts

@@ -9,7 +9,6 @@ from apps.aggregation.services import membership
 from apps.rounds.models import Round
 from boltz_core.aggregation import decision
 from boltz_core.aggregation.decision import Decision, Member
-from boltz_core.aggregation.errors import TooFewUpdatesError
 from boltz_core.aggregation.geometry import Geometry
 from boltz_core.aggregation.plan import Plan, check_conditions
 from boltz_core.aggregation.planned_decision import Admitted, Terms, admit, decide_planned
@@ -38,8 +37,8 @@ def case_of(round_: Round) -> Case:
     """The case of a round whose membership is fixed; the same each time, until a member is removed.
 
     Raises:
-        TooFewUpdatesError: fewer than the quorum are left.
-        ConditionError: too few for the rule.
+        TooFewUpdatesError: fewer than the quorum pass the gate.
+        ConditionError: the rule cannot take so many.
     """
     policy = round_.round_policy()
     plan = plan_of(policy, seed=secrets.token_hex(SEED_BYTES))
@@ -47,8 +46,6 @@ def case_of(round_: Round) -> Case:
         Member(update_id=pk, norm=norm, examples=examples)
         for pk, norm, examples in membership.staged_updates(round_).values_list("pk", "norm", "examples")
     )
-    if len(staged) < policy.quorum:
-        raise TooFewUpdatesError(f"{len(staged)} intact updates are left; the quorum is {policy.quorum}")
     if plan.is_plain:
         return Case(policy, plan, staged, None)
     admitted = admit(staged, terms=terms_of(policy))
@@ -62,7 +59,11 @@ def terms_of(policy: RoundPolicy) -> Terms:
 
 
 def decide(case: Case, geometry: Geometry | None = None) -> Decision:
-    """The decision; with the geometry of the admitted members where the plan needs it."""
+    """The decision; with the geometry of the admitted members where the plan needs it.
+
+    Raises:
+        TooFewUpdatesError: fewer than the quorum are left.
+    """
     if case.admitted is None:
         return decision.decide(case.members, policy=case.policy)
     return decide_planned(case.admitted, plan=case.plan, terms=case.terms, geometry=geometry)

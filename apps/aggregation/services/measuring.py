@@ -9,7 +9,7 @@ import logging
 from django.db import transaction
 
 from apps.aggregation.models import Phase, Run, Shard
-from apps.aggregation.services import deciding, endings, leases, membership, ranges, shard_files
+from apps.aggregation.services import deciding, leases, membership, ranges, shard_files
 from apps.audit import services as audit
 from apps.keys import services as keys
 from apps.rounds import stores
@@ -52,7 +52,7 @@ def write_part(run: Run, number: int, span: ParameterRange) -> str:
         RunEndedError: the run has ended meanwhile; the tick removes the file.
         DamagedMemberError: the segments of a member are damaged.
     """
-    members = deciding.case_of(run.round).members
+    members = case_of(run).members
     with staged_matrix(run.round, [member.update_id for member in members]) as matrix:
         shape = GeometryShape.of([member.norm for member in members])
         part = measure_range(span, shape, leases.renewing(run, matrix.open_segment))
@@ -62,6 +62,21 @@ def write_part(run: Run, number: int, span: ParameterRange) -> str:
         write(sealed)
         leases.renew(run)
     return part.digest
+
+
+def case_of(run: Run) -> deciding.Case:
+    """What a running run is decided from.
+
+    Raises:
+        RunEndedError: a member has been removed, which has ended the run too.
+    """
+    try:
+        case = deciding.case_of(run.round)
+    except (ConditionError, TooFewUpdatesError) as error:
+        raise leases.RunEndedError(f"{run} has ended: {error.message}") from error
+    if len(case.members) != run.members:
+        raise leases.RunEndedError(f"{run} has ended: {len(case.members)} of its {run.members} members are left")
+    return case
 
 
 def context_of(run: Run, number: int) -> bytes:
@@ -76,13 +91,13 @@ def decide_run(run_id: int) -> Run | None:
     if run.state != "running" or run.decision is not None or len(parts) != run.shards:
         return None
     try:
-        decided = deciding.decide(deciding.case_of(run.round), geometry_of(run, parts))
+        decided = deciding.decide(case_of(run), geometry_of(run, parts))
+    except leases.RunEndedError as error:
+        logger.warning("%s", error)
+        return None
     except shard_files.DamagedShardError as error:
         logger.warning("%s", error)
         shard_files.make_again(error)
-        return None
-    except (ConditionError, TooFewUpdatesError) as error:
-        endings.abandon(run, error.message)
         return None
     return run if write_decision(run, decided) else None
 

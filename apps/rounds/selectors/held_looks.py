@@ -76,7 +76,7 @@ class HeldLooks:
             if len(self._looks) >= self._most:
                 return False
             self._looks.add(look)
-            if self._thread is None:
+            if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._watch, name="held-looks", daemon=True)
                 self._thread.start()
             self._changed.notify()

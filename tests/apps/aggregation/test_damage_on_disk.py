@@ -21,6 +21,7 @@ from tests.apps.aggregation.wide_rounds import (
     SHARDS,
     combine_all,
     finish,
+    flip,
     lose,
     members_of,
     run_of,
@@ -30,13 +31,6 @@ from tests.apps.aggregation.wide_rounds import (
 )
 from tests.apps.faults import raises
 from tests.apps.unchanged import files, nothing_changes
-
-
-def flip(path):
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
-
 
 DAMAGE = {
     "a flipped bit": flip,
@@ -90,7 +84,7 @@ def test_a_round_that_falls_below_its_quorum_by_damage_is_abandoned(wide):
     staged(members_of(round_)[0]).unlink()
     services.aggregate_round(round_.pk)
     round_.refresh_from_db()
-    assert (round_.state, round_.reason) == ("abandoned", "1 intact updates are left; the quorum is 2")
+    assert (round_.state, round_.reason) == ("abandoned", "1 staged updates; the quorum is 2")
     assert {update.state for update in members_of(round_)} == {"expired"}
     assert ModelVersion.objects.filter(model=round_.model).count() == 1
     assert not Run.objects.filter(state="running").exists()

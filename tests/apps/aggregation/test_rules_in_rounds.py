@@ -13,6 +13,7 @@ from apps.aggregation.models import Run, Shard
 from apps.aggregation.services import runs, shard_files
 from apps.audit import selectors as log
 from apps.audit import services as audit
+from apps.rounds.models import Update
 from apps.rounds.services import registry
 from boltz_core.aggregation.decision import Decision
 from boltz_core.aggregation.in_memory import aggregate
@@ -22,6 +23,7 @@ from tests.apps.aggregation.wide_rounds import (
     SEGMENT,
     SHARDS,
     finish,
+    flip,
     lose,
     members_of,
     run_of,
@@ -244,9 +246,7 @@ def test_a_member_that_is_found_damaged_while_it_is_measured_is_left_out(wide, s
     round_ = wide.freeze(make_vectors(wide), **KRUM)
     services.aggregate_round(round_.pk)
     victim = members_of(round_)[0]
-    content = bytearray(staged(victim).read_bytes())
-    content[-1] ^= 1
-    staged(victim).write_bytes(content)
+    flip(staged(victim))
     measure_all(run_of(round_))
     run = run_of(round_)
     assert (run.fence, run.members) == (2, MEMBERS - 1)
@@ -270,6 +270,23 @@ def test_a_measuring_that_outlives_its_run_leaves_neither_row_nor_decision(wide,
     monkeypatch.setattr(shard_files, "writing", ended_meanwhile)
     services.measure_shard(run.pk, 0)
     assert not Shard.objects.exists()
+
+
+@pytest.mark.parametrize("left", [MEMBERS - 1, 3], ids=["enough", "too few"])
+def test_a_run_whose_members_are_fewer_than_it_was_begun_with_decides_nothing(wide, several_shards, left):
+    round_ = wide.freeze(make_vectors(wide), **KRUM)
+    services.aggregate_round(round_.pk)
+    run = run_of(round_)
+    services.measure_shard(run.pk, 0)
+    gone = [member.pk for member in members_of(round_)[left:]]
+    Update.objects.filter(pk__in=gone).update(state="expired")
+    with nothing_changes():
+        services.measure_shard(run.pk, 1)
+    Update.objects.filter(pk__in=gone).update(state="staged")
+    measure_all(run)
+    Update.objects.filter(pk__in=gone).update(state="expired")
+    with nothing_changes():
+        services.decide_run(run.pk)
 
 
 def test_by_hand_a_round_is_measured_decided_and_combined_at_once(wide, several_shards):

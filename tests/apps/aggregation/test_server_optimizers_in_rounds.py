@@ -1,5 +1,7 @@
 """Server optimizers: their state belongs to a version, lies beside its weights, and is in its manifest."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import safetensors.numpy
@@ -12,11 +14,13 @@ from apps.rounds import versions
 from apps.rounds.models import ModelVersion
 from apps.rounds.services import registry
 from boltz_core.aggregation.server_optimizer import OPTIMIZERS, make_optimizer
+from boltz_core.aggregation.server_step import apply_step
 from tests.apps.aggregation.wide_rounds import (
     PARAMETERS,
     SEGMENT,
     SHARDS,
     combine_all,
+    flip,
     run_of,
     step_files,
     weights_of,
@@ -55,7 +59,9 @@ def expected(name, steps):
     weights = np.zeros(PARAMETERS, np.float32)
     state = {key: np.full(PARAMETERS, value, np.float32) for key, value in optimizer.initial_state.items()}
     for step in steps:
-        optimizer.apply(weights, step.astype(np.float64), state)
+        wide = step.astype(np.float64)
+        optimizer.change_step(wide, state)
+        apply_step(weights, wide)
     return weights, state
 
 
@@ -124,10 +130,7 @@ def test_state_of_a_range_that_was_damaged_is_combined_again(wide, several_shard
 def test_a_base_whose_state_was_altered_fails_the_round(wide):
     round_ = services.aggregate_now(wide.freeze(wide.vectors(1), optimizer="momentum"), actor="test")
     versions._verified.clear()
-    path = versions.storage().path(versions.storage_name(round_.version.state_sha256))
-    with open(path, "r+b") as file:  # noqa: PTH123
-        file.seek(-1, 2)
-        file.write(b"\x01")
+    flip(Path(versions.storage().path(versions.storage_name(round_.version.state_sha256))))
     later = another_round(wide, round_.model, wide.vectors(1), "altered")
     assert later.state == "failed"
     assert "state vectors of the optimizer" in later.reason

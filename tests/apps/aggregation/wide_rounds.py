@@ -116,3 +116,10 @@ def staged(update: Update) -> Path:
 def step_files() -> list[str]:
     """The combined ranges that lie on the disk."""
     return [name for name in files() if name.startswith("runs/")]
+
+
+def flip(path: Path) -> None:
+    """Change one bit in the middle of a file."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)

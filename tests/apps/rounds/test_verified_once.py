@@ -7,6 +7,7 @@ import pytest
 
 from apps.rounds import versions
 from apps.rounds.models import ModelVersion
+from tests.apps.aggregation.wide_rounds import flip
 from tests.apps.together import together
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -24,8 +25,6 @@ def test_weights_that_many_ask_for_at_once_are_hashed_once(model, monkeypatch):
 def test_weights_that_are_damaged_are_so_for_everybody_who_asks(model):
     version = ModelVersion.objects.get(model=model, number=0)
     versions._verified.clear()
-    with Path(versions.storage().path(version.storage_name())).open("r+b") as file:
-        file.seek(-1, 2)
-        file.write(b"\x7f")
+    flip(Path(versions.storage().path(version.storage_name())))
     outcomes = together(*[lambda: versions.verify(version)] * 4)
     assert [type(outcome) for outcome in outcomes] == [versions.DamagedVersionError] * 4

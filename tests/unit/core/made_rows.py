@@ -5,6 +5,10 @@ Run as a program it prints the name of OpenBLAS's kernels and the digest of the 
 
 import ctypes
 import hashlib
+import os
+import platform
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -92,6 +96,28 @@ def blas_kernels():
     name = ctypes.CDLL(str(found)).scipy_openblas_get_corename64_
     name.restype = ctypes.c_char_p
     return name().decode()
+
+
+def other_processors():
+    """Environments under which numpy and its BLAS compute as on another processor."""
+    if platform.machine() in {"x86_64", "AMD64"}:
+        disable = {"NPY_DISABLE_CPU_FEATURES": "X86_V3 X86_V4"}
+        return [{"OPENBLAS_CORETYPE": "Prescott", **disable}, {"OPENBLAS_CORETYPE": "Nehalem"}]
+    return [{"OPENBLAS_CORETYPE": "ARMV8"}]
+
+
+def printed_under(processor, module):
+    """What a module prints there, after the name of the kernels, which must be others than here."""
+    kernels, *printed = subprocess.run(
+        [sys.executable, "-m", module],
+        cwd=Path(__file__).resolve().parents[3],
+        env={**os.environ, **processor, "OPENBLAS_NUM_THREADS": "2"},
+        capture_output=True,
+        check=True,
+        text=True,
+    ).stdout.split()
+    assert kernels != blas_kernels()
+    return printed
 
 
 if __name__ == "__main__":

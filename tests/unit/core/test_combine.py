@@ -1,7 +1,3 @@
-import os
-import platform
-import subprocess
-import sys
 import tracemalloc
 from itertools import permutations
 from pathlib import Path
@@ -30,7 +26,9 @@ from tests.unit.core.made_rows import (
     made_numbers,
     made_rows,
     next_weights_digest,
+    other_processors,
     policy,
+    printed_under,
     whole,
 )
 
@@ -81,26 +79,11 @@ def test_rows_in_any_order_give_the_same_bits():
     assert len(digests) == 1
 
 
-def other_processors():
-    if platform.machine() in {"x86_64", "AMD64"}:
-        disable = {"NPY_DISABLE_CPU_FEATURES": "X86_V3 X86_V4"}
-        return [{"OPENBLAS_CORETYPE": "Prescott", **disable}, {"OPENBLAS_CORETYPE": "Nehalem"}]
-    return [{"OPENBLAS_CORETYPE": "ARMV8"}]
-
-
 @pytest.mark.skipif(blas_kernels() is None, reason="numpy here has another BLAS than OpenBLAS")
 @pytest.mark.parametrize("processor", other_processors(), ids=str)
 def test_another_processors_kernels_give_the_same_bits(rows, expected, processor):
-    printed = subprocess.run(
-        [sys.executable, "-m", "tests.unit.core.made_rows"],
-        cwd=ROOT,
-        env={**os.environ, **processor, "OPENBLAS_NUM_THREADS": "2"},
-        capture_output=True,
-        check=True,
-        text=True,
-    ).stdout.split()
-    assert printed[0] != blas_kernels()
-    assert printed[1:] == [expected, next_weights_digest(combine(rows, made_members(ROWS)))]
+    printed = printed_under(processor, "tests.unit.core.made_rows")
+    assert printed == [expected, next_weights_digest(combine(rows, made_members(ROWS)))]
 
 
 @given(data=st.data(), count=st.integers(1, 30), exponent=st.integers(-96, 96))

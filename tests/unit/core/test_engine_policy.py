@@ -9,19 +9,9 @@ from boltz_core.aggregation.policy import NO_SEED, check_round_policy, optimizer
 from boltz_core.aggregation.rules.registry import RULES
 from boltz_core.aggregation.server_optimizer import OPTIMIZERS, make_optimizer, state_layout
 from boltz_core.rounds.policy import PolicyError
-from boltz_protocol.messages import RoundPolicy
+from tests.unit.core.made_rows import policy
 
-GOOD = RoundPolicy(
-    mode="robust",
-    rule="trimmed_mean",
-    max_norm=1.0,
-    quorum=11,
-    target=100,
-    example_cap=100,
-    round_seconds=60,
-    replay_window_days=1,
-    byzantine=2,
-)
+GOOD = policy(rule="trimmed_mean", quorum=11, target=100, byzantine=2)
 
 
 def changed(**fields):
@@ -68,9 +58,9 @@ def test_whole_parameters_may_be_spelled_as_json_spells_numbers():
 
 
 def test_a_seed_is_put_where_a_step_draws_something():
-    policy = changed(before=("bucketing",), rule="median")
-    assert plan_of(policy).parameters["seed"] == NO_SEED
-    assert plan_of(policy, seed="ab" * 32).parameters["seed"] == "ab" * 32
+    drawing = changed(before=("bucketing",), rule="median")
+    assert plan_of(drawing).parameters["seed"] == NO_SEED
+    assert plan_of(drawing, seed="ab" * 32).parameters["seed"] == "ab" * 32
     assert "seed" not in plan_of(GOOD).parameters
 
 

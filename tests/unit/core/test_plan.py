@@ -67,11 +67,11 @@ def test_buckets_count_as_the_rows_of_the_rule_behind_them():
 
 
 def test_a_policy_is_refused_if_some_number_of_updates_breaks_the_condition():
-    check_policy_conditions(make_plan("bulyan", byzantine=2), quorum=11, target=2000)
+    check_policy_conditions(make_plan("bulyan", byzantine=2), quorum=11, target=1000)
     with pytest.raises(
         PlanError, match=r"a round of 10 updates could not .*bulyan with f = 2 needs n >= 4f \+ 3, at least 11"
     ):
-        check_policy_conditions(make_plan("bulyan", byzantine=2), quorum=10, target=2000)
+        check_policy_conditions(make_plan("bulyan", byzantine=2), quorum=10, target=1000)
 
 
 def test_a_condition_that_fails_only_for_many_updates_is_found_when_the_policy_is_written():
@@ -107,3 +107,27 @@ def test_no_two_parts_of_a_plan_share_the_name_of_a_parameter():
     for rule in RULES.values():
         names = [*of_steps, *(parameter.name for parameter in rule.parameters)]
         assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize(
+    ("rule", "before", "most"),
+    [
+        ("weighted_mean", (), None),
+        ("weighted_mean", ("norm_clip",), None),
+        ("weighted_mean", ("nnm",), 2048),
+        ("median", (), 2048),
+        ("geometric_median", (), 2048),
+    ],
+)
+def test_what_looks_at_all_updates_at_once_takes_as_many_as_the_engine_can(rule, before, most):
+    plan = make_plan(rule, before=before, byzantine=0)
+    assert plan.most_members == most
+    if most is None:
+        check_policy_conditions(plan, quorum=99_000, target=100_000)
+        return
+    check_conditions(plan, most)
+    with pytest.raises(ConditionError, match="at most 2048; there are 2049"):
+        check_conditions(plan, most + 1)
+    check_policy_conditions(plan, quorum=1000, target=1024)
+    with pytest.raises(PlanError, match="the target is 1025; it must be at most 1024"):
+        check_policy_conditions(plan, quorum=1000, target=1025)

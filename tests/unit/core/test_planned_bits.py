@@ -1,15 +1,12 @@
 """One digest for each plan, however a round is cut, on whatever processor."""
 
-import os
-import subprocess
-import sys
 from itertools import permutations
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.unit.core.made_rows import blas_kernels
+from tests.unit.core.made_rows import blas_kernels, other_processors, printed_under
 from tests.unit.core.planned_rows import (
     FEW_PARAMETERS,
     SEED,
@@ -20,7 +17,6 @@ from tests.unit.core.planned_rows import (
     plan_digest,
     plans,
 )
-from tests.unit.core.test_combine import other_processors
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -43,17 +39,9 @@ def test_any_number_of_shards_gives_every_plan_the_same_bits(rows, digests, max_
 @pytest.mark.skipif(blas_kernels() is None, reason="numpy here has another BLAS than OpenBLAS")
 @pytest.mark.parametrize("processor", other_processors(), ids=str)
 def test_another_processors_kernels_give_every_plan_the_same_bits(processor):
-    printed = subprocess.run(
-        [sys.executable, "-m", "tests.unit.core.planned_rows"],
-        cwd=ROOT,
-        env={**os.environ, **processor, "OPENBLAS_NUM_THREADS": "2"},
-        capture_output=True,
-        check=True,
-        text=True,
-    ).stdout.split()
-    assert printed[0] != blas_kernels()
+    printed = printed_under(processor, "tests.unit.core.planned_rows")
     rows = made_updates(parameters=FEW_PARAMETERS)
-    assert printed[1:] == [plan_digest(rows, rule, before) for rule, before in plans()]
+    assert printed == [plan_digest(rows, rule, before) for rule, before in plans()]
 
 
 def test_every_plan_has_a_digest_of_its_own(digests):

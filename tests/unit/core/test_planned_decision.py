@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from boltz_core.aggregation.combine import combine_range
+from boltz_core.aggregation.combine_statistic import Mixer
 from boltz_core.aggregation.decision import Decision, Member, without_members
 from boltz_core.aggregation.errors import AggregationError, ConditionError, TooFewUpdatesError
 from boltz_core.aggregation.geometry import Geometry
@@ -255,11 +256,11 @@ def test_a_staged_number_beyond_the_bound_stops_a_statistic():
         list(combine_range(span, decided(), lambda _member, _segment, out: out.fill(11.0)))
 
 
-def test_more_members_than_an_exact_product_holds_are_refused():
-    members = [Member(f"u{i:05}", 1.0, 1) for i in range(2049)]
-    (span,) = plan_shards(10)
+def test_more_members_than_an_exact_product_holds_are_refused_when_decided_and_when_combined():
+    with pytest.raises(ConditionError, match="at most 2048; there are 2049"):
+        decided(members=[Member(f"u{i:05}", 1.0, 1) for i in range(2049)])
     with pytest.raises(AggregationError, match="at most 2048 members; got 2049"):
-        next(combine_range(span, decided(members=members), lambda _member, _segment, out: out.fill(0.5)))
+        Mixer(None, (1,) * 2049)
 
 
 def test_one_hot_canaries_pass_a_statistic_as_what_they_are():
