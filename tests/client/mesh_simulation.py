@@ -213,6 +213,19 @@ class SimulatedMesh:
 
     # --- what tests do to it
 
+    def hold_looks(self) -> list[str | None]:
+        """Hold each look at an update for as long as it would wait; returns what looks ask for, as they come."""
+        asked: list[str | None] = []
+
+        def act(request: httpx.Request, proceed: Callable[[httpx.Request], httpx.Response]) -> httpx.Response:
+            asked.append(request.headers.get("Prefer"))
+            if asked[-1]:
+                self.clock.seconds += float(asked[-1].removeprefix("wait="))
+            return proceed(request)
+
+        self.faults.append(Fault("GET .*/updates/", 10**6, act))
+        return asked
+
     def transport(self) -> httpx.MockTransport:
         return httpx.MockTransport(self.handle)
 

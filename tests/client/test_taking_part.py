@@ -84,6 +84,15 @@ def test_a_wait_ends_with_its_time_and_backs_off_from_100_ms_to_5_s(mesh, client
     assert sum(slept) == pytest.approx(60, abs=0.001)
 
 
+def test_a_mesh_that_holds_its_answers_is_asked_without_pauses_and_never_past_the_end_of_the_wait(mesh, client, data):
+    asked = mesh.hold_looks()
+    result = client.participate_in_round("boltz-core", data, wait_for_result=50)
+    assert asked == ["wait=20", "wait=20", "wait=10"]
+    assert mesh.clock.slept == []
+    result.refreshed()
+    assert asked[3:] == [None]
+
+
 def test_a_rejected_update_says_why(mesh, client, data):
     result = client.participate_in_round("boltz-core", data)
     update = mesh.the_update()

@@ -1,5 +1,6 @@
 """Server optimizers: their state belongs to a version, lies beside its weights, and is in its manifest."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -134,6 +135,20 @@ def test_a_base_whose_state_was_altered_fails_the_round(wide):
     later = another_round(wide, round_.model, wide.vectors(1), "altered")
     assert later.state == "failed"
     assert "state vectors of the optimizer" in later.reason
+
+
+def test_state_that_rots_without_a_new_time_is_never_built_upon(wide):
+    round_ = services.aggregate_now(wide.freeze(wide.vectors(1), optimizer="momentum"), actor="test")
+    stored = versions.state_in(round_.version)
+    versions.verify_tensors(stored)
+    path = Path(versions.storage().path(versions.storage_name(stored.sha256)))
+    times = path.stat()
+    flip(path)
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    versions.verify_tensors(stored)
+    later = another_round(wide, round_.model, wide.vectors(1), "rotten")
+    assert later.state == "failed"
+    assert "have changed on disk" in later.reason
 
 
 def test_state_that_no_version_has_is_swept_and_that_of_a_version_is_kept(wide, monkeypatch, settings):

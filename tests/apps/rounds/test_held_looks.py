@@ -62,8 +62,10 @@ def test_it_is_answered_when_the_round_ends_without_the_update(place, looks):
         place_round = Update.objects.get(pk=place.upload_id).round
         type(place_round).objects.filter(pk=place_round.pk).update(state="abandoned")
 
+    began = time.monotonic()
     answer, _ = together(lambda: place.client.get(place.path, unsigned=PREFER), end)
     assert answer.json()["round_state"] == "abandoned"
+    assert time.monotonic() - began < LONG
 
 
 @pytest.mark.django_db(transaction=True)
