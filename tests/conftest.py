@@ -1,7 +1,6 @@
 """Fixtures of the whole suite."""
 
 import os
-import sys
 
 import pytest
 
@@ -12,11 +11,3 @@ def _umask_as_it_was():
     os.umask(0o022)
     yield
     os.umask(0o022)
-
-
-@pytest.fixture(autouse=True)
-def _no_connection_outlives_its_test():
-    """Whoever watches for held looks keeps a connection for a while; a test database is dropped sooner than that."""
-    module = sys.modules.get("apps.rounds.selectors.held_looks")
-    if module is not None:
-        module.HELD_LOOKS._idle_seconds = 0.02

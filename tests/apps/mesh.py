@@ -25,6 +25,8 @@ from apps.keys import key_store
 from apps.keys import services as keys
 from apps.rounds import selectors, services
 from apps.rounds.models import FederatedModel, Round, Update
+from apps.rounds.selectors import held_looks
+from apps.rounds.selectors.held_looks import HeldLooks
 from boltz_client import FederatedClient
 from boltz_core.rounds.states import RoundState, UpdateState
 from boltz_federated import starter_models
@@ -46,8 +48,12 @@ def few_rsa_keys(monkeypatch):
 
 
 @pytest.fixture
-def mesh(mesh_http, wsgi_application, few_rsa_keys, settings, tmp_path):
-    """A mesh with its keys made, in a data directory of its own."""
+def mesh(mesh_http, wsgi_application, few_rsa_keys, settings, monkeypatch, tmp_path):
+    """A mesh with its keys made, in a data directory of its own.
+
+    It holds no look: its own thread for that would not see what a test's transaction has not committed.
+    """
+    monkeypatch.setattr(held_looks, "HELD_LOOKS", HeldLooks(most=0))
     settings.BOLTZ_DATA_DIR = tmp_path / "data"
     settings.STORAGES = settings.STORAGES | {
         "versions": {

@@ -17,8 +17,8 @@ LONG = 20.0
 PREFER = {"Prefer": f"wait={LONG:.0f}"}
 
 
-@pytest.fixture(autouse=True)
-def looks(monkeypatch, settings):
+@pytest.fixture
+def looks(mesh, monkeypatch, settings):
     """Held looks of this test's own; their thread, and its connection, are gone at the end."""
     settings.BOLTZ_HOLD_SECONDS = LONG
     own = HeldLooks(idle_seconds=0.05)
